@@ -1,0 +1,8 @@
+/// The function table of the active instruction set.
+#pragma once
+
+#include "kernels/cpu/isa/table.h"
+
+namespace fairway::kernels {
+const Table& table();
+}

@@ -1,0 +1,191 @@
+/// AVX2: vpmaddwd multiplies int16 pairs and adds each pair into a 32-bit lane.
+///
+/// p3 needs one accumulator: with A = 128 ah + al, A * bh + ah * bl = (S without al * bl) / 2^7, so one pair per k,
+/// (A, ah) . (bh, bl). p4: A * bh and A * bl. s21: (A, a2) . (b2, b1) with A = 128 a2 + a1 for the upper two levels and
+/// a2 b0 + a1 b1 + a0 b2 for the lowest (2 = highest slice). Each term is at most 16319 * 127 + 127 * 64, so a lane holds 1,024
+/// of k before it moves to int64. A panel holds 16 columns: for every two of k, every stream, 16 columns x 2 int16.
+#pragma once
+
+#include <immintrin.h>
+
+namespace fairway::kernels::FAIRWAY_ISA_NAMESPACE {
+
+constexpr int64_t kPanelColumns = 16;
+constexpr int64_t kPairsPerBlock = 512;
+
+/// Streams of one pair of k: which row dword and which accumulator each uses.
+template <Products P>
+struct Shape;
+template <>
+struct Shape<Products::kP3> {
+  static constexpr int kStreams = 2, kRowWords = 2, kAccumulators = 1, kRows = 6, kSlices = 2;
+  static constexpr int kRowWord[2] = {0, 1}, kAccumulator[2] = {0, 0};
+};
+template <>
+struct Shape<Products::kP4> {
+  static constexpr int kStreams = 2, kRowWords = 1, kAccumulators = 2, kRows = 3, kSlices = 2;
+  static constexpr int kRowWord[2] = {0, 0}, kAccumulator[2] = {0, 1};
+};
+template <>
+struct Shape<Products::kS21> {
+  static constexpr int kStreams = 5, kRowWords = 5, kAccumulators = 2, kRows = 3, kSlices = 3;
+  static constexpr int kRowWord[5] = {0, 1, 2, 3, 4}, kAccumulator[5] = {0, 0, 1, 1, 1};
+};
+
+FAIRWAY_INLINE uint32_t pair_word(int32_t low, int32_t high) {
+  return (static_cast<uint32_t>(low) & 0xffffu) | (static_cast<uint32_t>(high) << 16);
+}
+
+/// Words of columns k, k+1 of one row: `q` = the slices of k and of k+1.
+template <Products P>
+FAIRWAY_INLINE void row_words(const int32_t (&q)[3][2], uint32_t* out) {
+  int32_t a0 = 128 * q[0][0] + q[1][0], a1 = 128 * q[0][1] + q[1][1];
+  if constexpr (P == Products::kP4) {
+    out[0] = pair_word(a0, a1);
+  } else {
+    out[0] = pair_word(a0, q[0][0]);
+    out[1] = pair_word(a1, q[0][1]);
+    if constexpr (P == Products::kS21) {
+      out[2] = pair_word(q[0][0], q[1][0]);
+      out[3] = pair_word(q[0][1], q[1][1]);
+      out[4] = pair_word(q[2][0], q[2][1]);
+    }
+  }
+}
+template <Products P>
+FAIRWAY_INLINE void column_words(const int32_t (&q)[3][2], uint32_t* out) {
+  if constexpr (P == Products::kP4) {
+    out[0] = pair_word(q[0][0], q[0][1]);
+    out[1] = pair_word(q[1][0], q[1][1]);
+  } else {
+    out[0] = pair_word(q[0][0], q[1][0]);
+    out[1] = pair_word(q[0][1], q[1][1]);
+    if constexpr (P == Products::kS21) {
+      out[2] = pair_word(q[2][0], q[1][0]);
+      out[3] = pair_word(q[2][1], q[1][1]);
+      out[4] = pair_word(q[0][0], q[0][1]);
+    }
+  }
+}
+
+template <Products P>
+FAIRWAY_INLINE void load_pair(const RowsView& v, int64_t row, int64_t k, int32_t (&q)[3][2]) {
+  for (int s = 0; s < Shape<P>::kSlices; ++s) {
+    q[s][0] = v.plane[s][row * v.stride + k];
+    q[s][1] = v.plane[s][row * v.stride + k + 1];
+  }
+}
+
+FAIRWAY_INLINE size_t packed_bytes(int64_t n, int64_t k, Products products) {
+  int64_t panels = (n + kPanelColumns - 1) / kPanelColumns;
+  return static_cast<size_t>(panels * kPanelColumns * ((k + 1) / 2) * (products == Products::kS21 ? 5 : 2) * 4);
+}
+
+template <Products P>
+FAIRWAY_INLINE void pack_panel_scheme(const RowsView& b, int64_t n, int64_t k, int64_t panel, void* out) {
+  const int64_t pairs = (k + 1) / 2;
+  uint32_t* base = static_cast<uint32_t*>(out) + panel * kPanelColumns * pairs * Shape<P>::kStreams;
+  for (int64_t c = 0; c < kPanelColumns; ++c) {
+    const int64_t row = panel * kPanelColumns + c;
+    for (int64_t i = 0; i < pairs; ++i) {
+      uint32_t words[5] = {0, 0, 0, 0, 0};
+      if (row < n) {
+        int32_t q[3][2] = {};
+        load_pair<P>(b, row, 2 * i, q);
+        column_words<P>(q, words);
+      }
+      for (int s = 0; s < Shape<P>::kStreams; ++s) base[(i * Shape<P>::kStreams + s) * kPanelColumns + c] = words[s];
+    }
+  }
+}
+
+FAIRWAY_INLINE void pack_panel(const RowsView& b, int64_t n, int64_t k, Products products, int64_t panel, void* out) {
+  if (products == Products::kP3) return pack_panel_scheme<Products::kP3>(b, n, k, panel, out);
+  if (products == Products::kP4) return pack_panel_scheme<Products::kP4>(b, n, k, panel, out);
+  pack_panel_scheme<Products::kS21>(b, n, k, panel, out);
+}
+
+template <int N, int I = 0, class F>
+FAIRWAY_INLINE void unroll(F&& f) {
+  if constexpr (I < N) {
+    f(std::integral_constant<int, I>{});
+    unroll<N, I + 1>(f);
+  }
+}
+
+/// Adds pairs [begin, end) of Rows rows x 16 columns to the int64 tile t.
+template <Products P, int Rows>
+FAIRWAY_INLINE void micro_block(const uint32_t* words, int64_t word_stride, const uint32_t* panel, int64_t begin, int64_t end,
+                                int64_t (*t)[16]) {
+  using S = Shape<P>;
+  __m256i acc[Rows][S::kAccumulators][2];
+  unroll<Rows>([&](auto r) __attribute__((always_inline)) {
+    unroll<S::kAccumulators>([&](auto l) __attribute__((always_inline)) {
+      acc[r][l][0] = _mm256_setzero_si256();
+      acc[r][l][1] = _mm256_setzero_si256();
+    });
+  });
+  const uint32_t* b = panel + begin * S::kStreams * kPanelColumns;
+  for (int64_t i = begin; i < end; ++i) {
+    unroll<S::kStreams>([&](auto s) __attribute__((always_inline)) {
+      __m256i b0 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + s * kPanelColumns));
+      __m256i b1 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + s * kPanelColumns + 8));
+      unroll<Rows>([&](auto r) __attribute__((always_inline)) {
+        constexpr int l = S::kAccumulator[s];
+        __m256i v = _mm256_set1_epi32(static_cast<int32_t>(words[r * word_stride + i * S::kRowWords + S::kRowWord[s]]));
+        acc[r][l][0] = _mm256_add_epi32(acc[r][l][0], _mm256_madd_epi16(v, b0));
+        acc[r][l][1] = _mm256_add_epi32(acc[r][l][1], _mm256_madd_epi16(v, b1));
+      });
+    });
+    b += S::kStreams * kPanelColumns;
+  }
+  unroll<Rows>([&](auto r) __attribute__((always_inline)) {
+    alignas(32) int32_t lanes[S::kAccumulators][16];
+    unroll<S::kAccumulators>([&](auto l) __attribute__((always_inline)) {
+      _mm256_store_si256(reinterpret_cast<__m256i*>(lanes[l]), acc[r][l][0]);
+      _mm256_store_si256(reinterpret_cast<__m256i*>(lanes[l] + 8), acc[r][l][1]);
+    });
+    for (int j = 0; j < 16; ++j) {
+      int64_t sum = lanes[0][j];
+      if constexpr (S::kAccumulators == 2) sum = 128 * sum + lanes[1][j];
+      t[r][j] += sum;
+    }
+  });
+}
+
+template <Products P, int Rows, class Sink>
+FAIRWAY_INLINE void micro_tile(const uint32_t* words, int64_t word_stride, int64_t row0, const uint32_t* panel, int64_t pairs,
+                               int64_t column0, int64_t columns, const Sink& sink) {
+  int64_t t[Rows][16] = {};
+  for (int64_t begin = 0; begin < pairs; begin += kPairsPerBlock) {
+    int64_t end = begin + kPairsPerBlock < pairs ? begin + kPairsPerBlock : pairs;
+    micro_block<P, Rows>(words, word_stride, panel, begin, end, t);
+  }
+  int64_t count = columns - column0 < kPanelColumns ? columns - column0 : kPanelColumns;
+  for (int r = 0; r < Rows; ++r) Sink::store(sink, row0 + r, column0, count, t[r]);
+}
+
+template <Products P, class Sink>
+FAIRWAY_INLINE void multiply_scheme(const RowsView& a, int64_t m, const void* packed, int64_t n, int64_t k, const Sink& sink) {
+  using S = Shape<P>;
+  const int64_t pairs = (k + 1) / 2;
+  const int64_t word_stride = pairs * S::kRowWords;
+  uint32_t* words = static_cast<uint32_t*>(tile_scratch(static_cast<size_t>(m * word_stride) * 4));
+  for (int64_t r = 0; r < m; ++r) {
+    for (int64_t i = 0; i < pairs; ++i) {
+      int32_t q[3][2] = {};
+      load_pair<P>(a, r, 2 * i, q);
+      row_words<P>(q, words + r * word_stride + i * S::kRowWords);
+    }
+  }
+  for (int64_t column = 0; column < n; column += kPanelColumns) {
+    const uint32_t* panel = static_cast<const uint32_t*>(packed) + column * pairs * S::kStreams;
+    int64_t r = 0;
+    for (; r + S::kRows <= m; r += S::kRows) {
+      micro_tile<P, S::kRows>(words + r * word_stride, word_stride, r, panel, pairs, column, n, sink);
+    }
+    for (; r < m; ++r) micro_tile<P, 1>(words + r * word_stride, word_stride, r, panel, pairs, column, n, sink);
+  }
+}
+
+}  // namespace fairway::kernels::FAIRWAY_ISA_NAMESPACE

@@ -1,0 +1,33 @@
+/// tanh and the logistic function in binary32. Errors: tests/kernels/functions_test.cc.
+#pragma once
+
+#include "kernels/num/exp.h"
+
+namespace fairway::num {
+
+/// tanh(x). Error: < 2 ulp. tanh(+-infinity) = +-1; a NaN stays a NaN.
+FAIRWAY_HD float tanh(float x) {
+  float a = absolute(x);
+  // Near zero an odd polynomial keeps the relative accuracy that 1 - 2/(e^2a + 1) would cancel away.
+  float z = x * x;
+  float p = 0x1.36bdb2p-9f;
+  p = fma(p, z, -0x1.1394cap-7f);
+  p = fma(p, z, 0x1.64fad8p-6f);
+  p = fma(p, z, -0x1.ba0d94p-5f);
+  p = fma(p, z, 0x1.1110f6p-3f);
+  p = fma(p, z, -0x1.555556p-2f);
+  float small = fma(x * z, p, x);
+  float e = exp(2.0f * (a > 12.0f ? 12.0f : a));
+  float large = 1.0f - 2.0f / (e + 1.0f);
+  large = float_of(bits_of(large) | (bits_of(x) & 0x80000000u));
+  return a < 0.6f ? small : large;
+}
+
+/// 1 / (1 + e^-x). Error: < 2.6 ulp where the result is normal. A NaN stays a NaN.
+FAIRWAY_HD float sigmoid(float x) {
+  float e = exp(-absolute(x));
+  float upper = 1.0f / (1.0f + e);
+  return x < 0.0f ? e * upper : upper;
+}
+
+}  // namespace fairway::num

@@ -1,0 +1,52 @@
+/// Element bodies of causal attention in base 2 (NUMERICS.md, N5a).
+#pragma once
+
+#include "kernels/num/exact_sum.h"
+#include "kernels/num/exp.h"
+#include "kernels/num/quantise.h"
+
+namespace fairway::ops {
+
+/// Keys (queries) per canonical block. Part of the definition of every attention result.
+constexpr int64_t kAttentionBlock = 64;
+/// Largest exponent a row of q, k, v or dO may have; above it the run stops.
+constexpr int32_t kMaxAttentionExponent = 100;
+/// Largest |t|, a score in base 2, whose integer part is taken; above it the run stops.
+constexpr float kMaxScore = 2097152.0f;
+
+/// fl32(log2(e) / sqrt(D)), computed in binary64.
+FAIRWAY_HD float score_factor(int64_t head_dim) {
+  return static_cast<float>(0x1.71547652b82fep+0 / num::sqrt(static_cast<double>(head_dim)));
+}
+
+/// A probability before normalisation: p = f * 2^-shift with f = 2^frac(t) in [1, 2] and shift = row maximum - floor(t).
+struct Probability {
+  float p;         ///< 0 where the shift exceeds 126
+  uint32_t units;  ///< floor(p * 2^30), at most 2^31
+};
+
+/// t = the score in base 2, max_floor = M, the largest floor(t) of the row. t more than 128 below M counts as M - 128.
+FAIRWAY_HD Probability probability(float t, int32_t max_floor) {
+  float lowest = static_cast<float>(max_floor - 128);
+  float c = t < lowest ? lowest : t;
+  int32_t n = num::floor_to_int(c);
+  float f = num::exp2_unit(c - static_cast<float>(n));
+  uint32_t shift = static_cast<uint32_t>(max_floor - n);
+  uint32_t mantissa = num::bits_of(f) - 0x3f000000u;  // f * 2^23, 2^24 for f = 2
+  float p = num::float_of(num::bits_of(f) - (shift << 23));
+  return {shift > 126u ? 0.0f : p, shift > 31u ? 0u : (mantissa << 7) >> (shift & 31u)};
+}
+
+/// Integers ordered like binary32 values (NaNs aside), so that a row maximum is an integer maximum.
+FAIRWAY_HD int32_t ordered_bits(float x) {
+  int32_t b = static_cast<int32_t>(num::bits_of(x));
+  return b ^ ((b >> 31) & 0x7fffffff);
+}
+FAIRWAY_HD float from_ordered_bits(int32_t o) {
+  return num::float_of(static_cast<uint32_t>(o ^ ((o >> 31) & 0x7fffffff)));
+}
+
+/// The row's normaliser, fl32(L) * 2^-30.
+FAIRWAY_HD float row_sum(int64_t units) { return num::grid_value(units, num::kProbabilityUnitLog2); }
+
+}  // namespace fairway::ops
