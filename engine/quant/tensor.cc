@@ -51,9 +51,9 @@ std::optional<uint64_t> element_count(std::span<const int64_t> shape) {
 }
 
 std::string shape_text(std::span<const int64_t> shape) {
-  std::string text = "[";
-  for (int64_t dimension : shape) text += (text.size() > 1 ? "," : "") + std::to_string(dimension);
-  return text + "]";
+  std::string text;
+  for (int64_t dimension : shape) text += fmt::format("{}{}", text.empty() ? "[" : ",", dimension);
+  return text.empty() ? "[]" : text + "]";
 }
 
 std::string printable_name(const std::string& name) {

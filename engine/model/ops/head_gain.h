@@ -1,0 +1,21 @@
+/// y = gain[head] * x for every head: the query gain, applied after the rotation.
+#pragma once
+
+#include "engine/model/parameter.h"
+#include "engine/model/tape.h"
+
+namespace fairway::model {
+
+class HeadGain : public Op {
+ public:
+  HeadGain(Parameter& gain, ValueId in, ValueId out) : Op(gain.name()), gain_(gain), in_(in), out_(out) {}
+  Status forward(Tape& tape) override;
+  Status backward(Tape& tape) override;
+
+ private:
+  Parameter& gain_;
+  ValueId in_, out_;
+  kernels::Buffer<float> products_;
+};
+
+}  // namespace fairway::model

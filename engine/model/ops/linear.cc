@@ -1,0 +1,43 @@
+#include "engine/model/ops/linear.h"
+
+#include "kernels/accumulate.h"
+
+namespace fairway::model {
+
+Status Linear::forward(Tape& tape) {
+  const int64_t tokens = tape.batch().tokens(), in = tape.width(in_);
+  const int bits = kernels::bits_of_products(config_.linear);
+  if (!kernels::quantise_rows(tape.data(in_), tokens, in, in, bits, rows_)) return bad_value(kNotFinite);
+  for (Branch& b : branches_) {
+    FAIRWAY_TRY(b.weight->prepare(config_.qat, tape.batch().training));
+    kernels::exact_matmul(rows_, b.weight->forward_operand(), config_.linear, tape.data(b.out), tape.width(b.out));
+  }
+  return {};
+}
+
+Status Linear::backward(Tape& tape) {
+  const int64_t tokens = tape.batch().tokens(), in = tape.width(in_);
+  const int wgrad_bits = kernels::bits_of_products(config_.wgrad), dgrad_bits = kernels::bits_of_products(config_.dgrad);
+  if (!kernels::quantise_columns(tape.data(in_), tokens, in, in, wgrad_bits, columns_)) return bad_value(kNotFinite);
+  for (size_t i = branches_.size(); i-- > 0;) {
+    Branch& b = branches_[i];
+    const int64_t out = tape.width(b.out);
+    const float* dy = tape.gradient(b.out);
+    if (!kernels::quantise_columns(dy, tokens, out, out, wgrad_bits, gradient_columns_)) return bad_value(kNotFinite);
+    chunk_gradient_.resize(static_cast<size_t>(out * in));
+    kernels::exact_matmul(gradient_columns_, columns_, config_.wgrad, chunk_gradient_.data(), in);
+    if (!kernels::accumulate(chunk_gradient_.data(), out * in, tape.batch().chunk_term_limit, b.weight->gradient())) {
+      return Error{Errc::kData, b.weight->name(), kGradientTooLarge};
+    }
+    if (!kernels::quantise_rows(dy, tokens, out, out, dgrad_bits, gradient_rows_)) return bad_value(kNotFinite);
+    FAIRWAY_TRY(b.weight->prepare_backward(dgrad_bits));
+    FAIRWAY_TRY(tape.contribute(in_, [&](float* dx) -> Status {
+      kernels::exact_matmul(gradient_rows_, b.weight->backward_operand(), config_.dgrad, dx, in);
+      return {};
+    }));
+    tape.release_gradient(b.out);
+  }
+  return {};
+}
+
+}  // namespace fairway::model

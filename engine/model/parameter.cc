@@ -1,0 +1,57 @@
+#include "engine/model/parameter.h"
+
+#include <atomic>
+
+#include "engine/quant/row_quantiser.h"
+#include "kernels/cpu/parallel.h"
+
+namespace fairway::model {
+
+Parameter::Parameter(std::string name, std::vector<int64_t> shape, Group group, bool bf16)
+    : name_(std::move(name)), shape_(std::move(shape)), count_(1), group_(group), bf16_(bf16) {
+  for (int64_t n : shape_) count_ *= n;
+  value_.resize(static_cast<size_t>(count_));
+  value_.zero();
+}
+
+void Parameter::clear_gradient() {
+  gradient_.resize(static_cast<size_t>(count_));
+  gradient_.zero();
+}
+
+void Parameter::changed() { forward_ready_ = backward_ready_ = false; }
+
+Status Parameter::prepare(Qat qat, bool training) {
+  const bool fake = training && qat == Qat::kInt6Row && group_ == Group::kMatrix;
+  if (forward_bits_ == 0 || (forward_ready_ && fake == effective_is_copy_)) return {};
+  const float* operand = value();
+  if (fake) {
+    effective_.resize(static_cast<size_t>(count_));
+    std::atomic<bool> finite{true};
+    kernels::parallel_for(rows(), [&](int64_t r) {
+      const size_t begin = static_cast<size_t>(r * columns()), width = static_cast<size_t>(columns());
+      if (!quant::fake_quantise_row65(values().subspan(begin, width), {effective_.data() + begin, width})) finite = false;
+    });
+    if (!finite) return Error{Errc::kData, name_, "the parameter is not finite"};
+    operand = effective_.data();
+  }
+  effective_is_copy_ = fake;
+  if (!kernels::quantise_rows(operand, rows(), columns(), columns(), forward_bits_, forward_)) {
+    return Error{Errc::kData, name_, "the parameter is not finite"};
+  }
+  forward_ready_ = true;
+  backward_ready_ = false;
+  return {};
+}
+
+Status Parameter::prepare_backward(int bits) {
+  if (backward_ready_) return {};
+  const float* operand = effective_is_copy_ ? effective_.data() : value();
+  if (!kernels::quantise_columns(operand, rows(), columns(), columns(), bits, backward_)) {
+    return Error{Errc::kData, name_, "the parameter is not finite"};
+  }
+  backward_ready_ = true;
+  return {};
+}
+
+}  // namespace fairway::model

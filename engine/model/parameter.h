@@ -1,0 +1,68 @@
+/// A named tensor being trained: its value, its gradient accumulator, and the quantised forms the products use.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/base/result.h"
+#include "engine/model/config.h"
+#include "kernels/matmul.h"
+
+namespace fairway::model {
+
+/// Which optimizer group a parameter belongs to.
+enum class Group {
+  kEmbedding,  ///< tok: the tied token embedding, stored in bf16, Adam
+  kMatrix,     ///< muon: 2-D tensors of the blocks
+  kScalar,     ///< scalar: gains, scales, mixes, skips, Adam
+};
+
+class Parameter {
+ public:
+  Parameter(std::string name, std::vector<int64_t> shape, Group group, bool bf16);
+
+  const std::string& name() const { return name_; }
+  const std::vector<int64_t>& shape() const { return shape_; }
+  int64_t count() const { return count_; }
+  Group group() const { return group_; }
+  /// True if the original stores it in bfloat16: the value, its gradient and its Adam moments are rounded to it.
+  bool bf16() const { return bf16_; }
+  int64_t rows() const { return shape_.empty() ? 1 : shape_[0]; }
+  int64_t columns() const { return shape_.empty() ? 1 : count_ / shape_[0]; }
+
+  float* value() { return value_.data(); }
+  const float* value() const { return value_.data(); }
+  std::span<float> values() { return {value_.data(), static_cast<size_t>(count_)}; }
+  std::span<const float> values() const { return {value_.data(), static_cast<size_t>(count_)}; }
+  int64_t* gradient() { return gradient_.data(); }
+  std::span<int64_t> gradients() { return {gradient_.data(), static_cast<size_t>(count_)}; }
+
+  /// Allocates (training only) and clears the accumulator.
+  void clear_gradient();
+
+  /// Call after every change of the value: the quantised forms are made again at their next use.
+  void changed();
+  /// The matrix the products see: the value, or its fake-quantised copy. Set before a forward pass; false if not finite.
+  [[nodiscard]] Status prepare(Qat qat, bool training);
+  /// Rows quantised along the input index: the forward operand.
+  const kernels::Quantised& forward_operand() const { return forward_; }
+  /// Columns quantised along the output index: the operand of the input gradient; made on first use.
+  [[nodiscard]] Status prepare_backward(int bits);
+  const kernels::Quantised& backward_operand() const { return backward_; }
+  void set_forward_bits(int bits) { forward_bits_ = bits; }
+
+ private:
+  std::string name_;
+  std::vector<int64_t> shape_;
+  int64_t count_;
+  Group group_;
+  bool bf16_;
+  int forward_bits_ = 0;  ///< 0: never an operand of a product
+  bool forward_ready_ = false, backward_ready_ = false, effective_is_copy_ = false;
+  kernels::Buffer<float> value_, effective_;
+  kernels::Buffer<int64_t> gradient_;
+  kernels::Quantised forward_, backward_;
+};
+
+}  // namespace fairway::model

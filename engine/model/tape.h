@@ -1,0 +1,100 @@
+/// The tape: a fixed list of operations over values, run forward once and backward once per batch.
+///
+/// A value is a matrix (tokens, width) of binary32; its gradient exists from its last use's backward pass until its
+/// producer's. Gradients that meet at one value are added in reverse order of its uses on the tape. Everything a batch needs
+/// is sized by `begin`; nothing depends on what was run before.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/base/result.h"
+#include "kernels/buffer.h"
+
+namespace fairway::model {
+
+/// Index of a value on the tape.
+using ValueId = int32_t;
+
+/// What a batch is: `sequences` rows of `length` tokens, one target per token.
+struct Batch {
+  int64_t sequences = 0;
+  int64_t length = 0;
+  std::span<const uint16_t> inputs;   ///< (sequences, length)
+  std::span<const uint16_t> targets;  ///< likewise
+  bool training = false;              ///< keep what the backward pass needs; see weights through QAT
+  /// Positions of every sequence before this one get no logits and no nll; 0 in training.
+  int64_t first_scored = 0;
+  float term_limit = 0.0f;        ///< limit of a per-token gradient term (kernels/accumulate.h)
+  float chunk_term_limit = 0.0f;  ///< limit of a per-chunk gradient term
+  int64_t tokens() const { return sequences * length; }
+};
+
+class Tape;
+
+/// One operation: forward reads its inputs and writes its outputs, backward reads the gradients of its outputs, adds to the
+/// accumulators of its parameters and contributes to the gradients of its inputs.
+class Op {
+ public:
+  explicit Op(std::string label) : label_(std::move(label)) {}
+  virtual ~Op() = default;
+  virtual Status forward(Tape& tape) = 0;
+  virtual Status backward(Tape& tape) = 0;
+  /// The tensor an error names, e.g. "blocks.3.attn".
+  const std::string& label() const { return label_; }
+
+ protected:
+  /// The error of a kernel that met a value it cannot use.
+  Error bad_value(const char* what) const { return Error{Errc::kData, label_, what}; }
+
+ private:
+  std::string label_;
+};
+
+inline constexpr const char* kNotFinite = "a value is a NaN, infinite or too large for its integer form";
+inline constexpr const char* kGradientTooLarge = "a gradient term is not finite or exceeds its limit";
+
+class Tape {
+ public:
+  ValueId add_value(int64_t width);
+  void add_op(std::unique_ptr<Op> op) { ops_.push_back(std::move(op)); }
+
+  /// Forward pass; with batch.training the backward pass may follow once. Losses are left in nll().
+  [[nodiscard]] Status forward(const Batch& batch);
+  [[nodiscard]] Status backward();
+
+  const Batch& batch() const { return batch_; }
+  int64_t width(ValueId v) const { return values_[static_cast<size_t>(v)].width; }
+  float* data(ValueId v) { return values_[static_cast<size_t>(v)].data.data(); }
+  /// The gradient of a value during the backward pass of its producer.
+  const float* gradient(ValueId v);
+  /// Adds one contribution: `write` fills a matrix of the value's shape. The first one is written in place.
+  [[nodiscard]] Status contribute(ValueId v, const std::function<Status(float*)>& write);
+  /// Contribution that already exists in memory.
+  void contribute_copy(ValueId v, const float* gradient);
+  /// Releases the gradient once the producer has used it.
+  void release_gradient(ValueId v);
+
+  /// nll of the last forward pass: (sequences, length - first_scored).
+  kernels::Buffer<float>& nll() { return nll_; }
+
+ private:
+  struct Value {
+    int64_t width;
+    kernels::Buffer<float> data;
+    kernels::Buffer<float> gradient;
+    bool has_gradient = false;
+  };
+  kernels::Buffer<float> take_buffer(size_t count);
+
+  Batch batch_;
+  std::vector<Value> values_;
+  std::vector<std::unique_ptr<Op>> ops_;
+  std::vector<kernels::Buffer<float>> pool_;
+  kernels::Buffer<float> nll_;
+};
+
+}  // namespace fairway::model

@@ -1,0 +1,75 @@
+#include "engine/optim/newton_schulz.h"
+
+#include <cstring>
+
+#include "kernels/cpu/parallel.h"
+#include "kernels/num/float_bits.h"
+#include "kernels/rows.h"
+
+namespace fairway::optim {
+namespace {
+
+constexpr float kA = 3.4445f, kB = -4.7750f, kC = 2.0315f;
+constexpr float kNormEps = 1e-7f;
+
+void transpose(const float* in, int64_t rows, int64_t columns, float* out) {
+  kernels::parallel_ranges(columns, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t c = begin; c < end; ++c) out[c * rows + r] = in[r * columns + c];
+    }
+  });
+}
+
+template <class F>
+void each(int64_t count, const F& f) {
+  kernels::parallel_ranges(count, 16384, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) f(i);
+  });
+}
+
+/// One matrix with m <= n, in place.
+bool iterate(float* x, int64_t m, int64_t n, int64_t steps, kernels::Products products, NewtonSchulzScratch& s) {
+  const int bits = kernels::bits_of_products(products);
+  kernels::SumOfSquares squares;
+  if (!squares.add({x, static_cast<size_t>(m * n)})) return false;
+  const float norm = static_cast<float>(num::sqrt(squares.total()));
+  const float divisor = norm + kNormEps;
+  each(m * n, [&](int64_t i) { x[i] = x[i] / divisor; });
+  s.gram.resize(static_cast<size_t>(m * m));
+  s.gram2.resize(static_cast<size_t>(m * m));
+  s.product.resize(static_cast<size_t>(m * n));
+  for (int64_t step = 0; step < steps; ++step) {
+    float *a = s.gram.data(), *a2 = s.gram2.data(), *px = s.product.data();
+    if (!kernels::quantise_rows(x, m, n, n, bits, s.rows)) return false;
+    kernels::exact_matmul_self(s.rows, products, a, m);
+    // A is symmetric to the last bit, so its rows are its columns and A A is a product of rows with rows.
+    if (!kernels::quantise_rows(a, m, m, m, bits, s.rows)) return false;
+    kernels::exact_matmul_self(s.rows, products, a2, m);
+    each(m * m, [&](int64_t i) { a2[i] = kB * a[i] + kC * a2[i]; });
+    if (!kernels::quantise_rows(a2, m, m, m, bits, s.rows)) return false;
+    if (!kernels::quantise_columns(x, m, n, n, bits, s.columns)) return false;
+    kernels::exact_matmul(s.rows, s.columns, products, px, n);
+    each(m * n, [&](int64_t i) { x[i] = kA * x[i] + px[i]; });
+  }
+  return true;
+}
+
+}  // namespace
+
+bool newton_schulz(float* u, int64_t count, int64_t rows, int64_t columns, int64_t steps, kernels::Products products,
+                   NewtonSchulzScratch& scratch) {
+  for (int64_t i = 0; i < count; ++i) {
+    float* matrix = u + i * rows * columns;
+    if (rows <= columns) {
+      if (!iterate(matrix, rows, columns, steps, products, scratch)) return false;
+      continue;
+    }
+    scratch.x.resize(static_cast<size_t>(rows * columns));
+    transpose(matrix, rows, columns, scratch.x.data());
+    if (!iterate(scratch.x.data(), columns, rows, steps, products, scratch)) return false;
+    transpose(scratch.x.data(), columns, rows, matrix);
+  }
+  return true;
+}
+
+}  // namespace fairway::optim
