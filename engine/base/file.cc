@@ -24,9 +24,7 @@ ssize_t FileSystem::pwrite(int fd, const void* data, size_t size_bytes, int64_t 
 }
 int FileSystem::fsync(int fd) { return ::fsync(fd); }
 int FileSystem::close(int fd) { return ::close(fd); }
-int FileSystem::rename(const std::string& from, const std::string& to) {
-  return std::rename(from.c_str(), to.c_str());
-}
+int FileSystem::rename(const std::string& from, const std::string& to) { return std::rename(from.c_str(), to.c_str()); }
 int FileSystem::unlink(const std::string& path) { return ::unlink(path.c_str()); }
 int FileSystem::mkdir(const std::string& path, mode_t mode) { return ::mkdir(path.c_str(), mode); }
 

@@ -130,7 +130,8 @@ class MappedFile {
   size_t size_bytes_;
 };
 
-/// Creates `path` and the folders above it where missing, each one made durable in its parent. An existing folder is fine.
+/// Creates `path` and the folders above it where missing, each one made durable in its parent. An existing folder is
+/// fine.
 Status make_directories(const std::string& path, FileSystem& system = FileSystem::real());
 
 /// fsync of a folder: makes the names created, renamed or removed in it survive a power loss.

@@ -41,13 +41,12 @@ Result<Shard> Shard::open(const std::string& path, int32_t vocab_size) {
   const std::span<const std::byte> bytes = file.bytes();
   const auto size_bytes = static_cast<int64_t>(bytes.size());
   if (size_bytes < kShardHeaderBytes) {
-    return bad_shard(path, 0,
-                     fmt::format("holds {} bytes, less than the header of a token shard ({})", size_bytes,
-                                 kShardHeaderBytes));
+    return bad_shard(
+        path, 0,
+        fmt::format("holds {} bytes, less than the header of a token shard ({})", size_bytes, kShardHeaderBytes));
   }
   if (const int32_t magic = header_field(bytes, 0); magic != kShardMagic) {
-    return bad_shard(path, 0,
-                     fmt::format("magic number is {}, not {}: this is not a token shard", magic, kShardMagic));
+    return bad_shard(path, 0, fmt::format("magic number is {}, not {}: this is not a token shard", magic, kShardMagic));
   }
   if (const int32_t version = header_field(bytes, 1); version != kShardVersion) {
     return bad_shard(path, 4, fmt::format("shard version is {}; only version {} can be read", version, kShardVersion));
@@ -56,10 +55,10 @@ Result<Shard> Shard::open(const std::string& path, int32_t vocab_size) {
   if (token_count < 0) return bad_shard(path, 8, fmt::format("token count is {}, below zero", token_count));
   const int64_t expected_bytes = kShardHeaderBytes + 2 * token_count;
   if (size_bytes != expected_bytes) {
-    return bad_shard(path, 8,
-                     fmt::format("header announces {} tokens, a file of {} bytes, but it holds {} ({})", token_count,
-                                 expected_bytes, size_bytes,
-                                 size_bytes < expected_bytes ? "truncated; fetch it again" : "trailing bytes"));
+    return bad_shard(
+        path, 8,
+        fmt::format("header announces {} tokens, a file of {} bytes, but it holds {} ({})", token_count, expected_bytes,
+                    size_bytes, size_bytes < expected_bytes ? "truncated; fetch it again" : "trailing bytes"));
   }
   return Shard(path, std::move(file), token_count, vocab_size);
 }
@@ -71,10 +70,11 @@ Status Shard::read(int64_t first, std::span<uint16_t> out) const {
   for (int64_t i = 0; i < count; ++i) {
     const uint16_t id = load_le16(from + 2 * i);
     if (id >= vocab_size_) {
-      return bad_shard(path_, kShardHeaderBytes + 2 * (first + i),
-                       fmt::format("token id {} is outside the vocabulary of {}; the shard belongs to another tokenizer "
-                                   "or is damaged",
-                                   id, vocab_size_));
+      return bad_shard(
+          path_, kShardHeaderBytes + 2 * (first + i),
+          fmt::format("token id {} is outside the vocabulary of {}; the shard belongs to another tokenizer "
+                      "or is damaged",
+                      id, vocab_size_));
     }
     out[static_cast<size_t>(i)] = id;
   }

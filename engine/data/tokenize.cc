@@ -108,8 +108,7 @@ struct Split {
 }  // namespace
 
 Result<TokenizeCounts> tokenize_corpus(const std::string& text_path, const std::string& model_path,
-                                       const std::string& out_dir, const TokenizeOptions& options,
-                                       FileSystem& system) {
+                                       const std::string& out_dir, const TokenizeOptions& options, FileSystem& system) {
   FAIRWAY_TRY(check_options(options));
   FAIRWAY_ASSIGN(const Tokenizer tokenizer, Tokenizer::load(model_path));
   const ByteAccounting accounting(tokenizer, tokenizer.vocab_size());
@@ -147,7 +146,8 @@ Result<TokenizeCounts> tokenize_corpus(const std::string& text_path, const std::
 
     size_t to_val = document < val_documents ? tokens.size() : 0;
     if (options.val_tokens) {
-      to_val = static_cast<size_t>(std::min<int64_t>(val_tokens - val.counts.tokens, static_cast<int64_t>(tokens.size())));
+      to_val =
+          static_cast<size_t>(std::min<int64_t>(val_tokens - val.counts.tokens, static_cast<int64_t>(tokens.size())));
     }
     ++(to_val > 0 ? val : train).counts.documents;
     const std::span<const uint16_t> all(tokens);

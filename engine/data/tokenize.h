@@ -19,7 +19,8 @@ struct TokenizeOptions {
   /// Files are `<prefix>_train_%06d.bin` and `<prefix>_val_%06d.bin`.
   std::string prefix = "corpus";
 
-  /// What becomes validation data; exactly one of the three is given. The rest, which must not be empty, is for training.
+  /// What becomes validation data; exactly one of the three is given. The rest, which must not be empty, is for
+  /// training.
   std::optional<int64_t> val_documents = {};  ///< the first so many documents
   std::optional<double> val_fraction = {};    ///< the first floor(fraction * documents), at least one; 0 < fraction < 1
   std::optional<int64_t> val_tokens = {};     ///< the first so many tokens, BOS included, even inside a document

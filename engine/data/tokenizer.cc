@@ -52,8 +52,8 @@ Result<Tokenizer> Tokenizer::load(const std::string& path) {
   state->digest = sha256(bytes);
   sentencepiece::SentencePieceProcessor& processor = state->processor;
   const absl::string_view model(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  FAIRWAY_TRY(guarded(path, "read this as a SentencePiece model",
-                      [&] { return processor.LoadFromSerializedProto(model); }));
+  FAIRWAY_TRY(
+      guarded(path, "read this as a SentencePiece model", [&] { return processor.LoadFromSerializedProto(model); }));
   state->vocab_size = processor.GetPieceSize();
   if (state->vocab_size <= 0 || state->vocab_size > kMaxVocabSize) {
     return bad_model(path, fmt::format("has {} pieces; 1 to {} are supported", state->vocab_size, kMaxVocabSize));
@@ -72,9 +72,8 @@ const Digest& Tokenizer::digest() const { return state_->digest; }
 
 Result<std::vector<uint16_t>> Tokenizer::encode(std::string_view text) const {
   std::vector<int> ids;
-  FAIRWAY_TRY(guarded(state_->path, "encode a document with this model", [&] {
-    return state_->processor.Encode(absl::string_view(text.data(), text.size()), &ids);
-  }));
+  FAIRWAY_TRY(guarded(state_->path, "encode a document with this model",
+                      [&] { return state_->processor.Encode(absl::string_view(text.data(), text.size()), &ids); }));
   std::vector<uint16_t> tokens(ids.size());
   for (size_t i = 0; i < ids.size(); ++i) {
     FAIRWAY_CHECK(ids[i] >= 0 && ids[i] < state_->vocab_size);

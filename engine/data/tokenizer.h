@@ -54,12 +54,13 @@ class Tokenizer {
 
 /// Trains a byte-fallback BPE model with the challenge's settings and writes `<out_prefix>.model` atomically.
 ///
-/// Settings: bpe, character_coverage 0.999, byte_fallback, split_digits, nmt_nfkc, no dummy prefix, pad 0, bos 1, eos 2,
-/// unk 3, hard_vocab_limit off; one thread, so the same library and text give the same model. Each document of
+/// Settings: bpe, character_coverage 0.999, byte_fallback, split_digits, nmt_nfkc, no dummy prefix, pad 0, bos 1, eos
+/// 2, unk 3, hard_vocab_limit off; one thread, so the same library and text give the same model. Each document of
 /// `text_files` is one training sentence, with NUL as a space; empty ones are skipped, and the library skips those of
 /// more than 4,192 bytes, so plain text is best given as DocumentFormat::lines().
 ///
-/// Errors: those of DocumentReader; kData if there is no text; kUsage if `vocab_size` cannot be reached or is too small.
+/// Errors: those of DocumentReader; kData if there is no text; kUsage if `vocab_size` cannot be reached or is too
+/// small.
 Status train_tokenizer(std::span<const std::string> text_files, const DocumentFormat& format, int32_t vocab_size,
                        const std::string& out_prefix);
 

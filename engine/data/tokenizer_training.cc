@@ -92,13 +92,20 @@ Status train_tokenizer(std::span<const std::string> text_files, const DocumentFo
   if (sentences.error()) return *sentences.error();
   if (sentences.done()) return Error{Errc::kData, model_path, "there is no text to train a tokenizer on"};
   const std::unordered_map<std::string, std::string> settings = {
-      {"model_type", "bpe"},          {"vocab_size", std::to_string(vocab_size)},
-      {"character_coverage", "0.999"}, {"byte_fallback", "true"},
-      {"split_digits", "true"},       {"normalization_rule_name", "nmt_nfkc"},
-      {"add_dummy_prefix", "false"},  {"pad_id", "0"},
-      {"bos_id", "1"},                {"eos_id", "2"},
-      {"unk_id", "3"},                {"hard_vocab_limit", "false"},
-      {"num_threads", "1"},           {"minloglevel", "2"},
+      {"model_type", "bpe"},
+      {"vocab_size", std::to_string(vocab_size)},
+      {"character_coverage", "0.999"},
+      {"byte_fallback", "true"},
+      {"split_digits", "true"},
+      {"normalization_rule_name", "nmt_nfkc"},
+      {"add_dummy_prefix", "false"},
+      {"pad_id", "0"},
+      {"bos_id", "1"},
+      {"eos_id", "2"},
+      {"unk_id", "3"},
+      {"hard_vocab_limit", "false"},
+      {"num_threads", "1"},
+      {"minloglevel", "2"},
   };
   std::string model;
   std::string problem;

@@ -22,9 +22,7 @@ class ValidationSet {
   int64_t usable() const { return usable_; }
 
   /// The usable() + 1 tokens these predictions need; prediction p has input tokens()[p] and target tokens()[p + 1].
-  std::span<const uint16_t> tokens() const {
-    return std::span(all_tokens_).first(static_cast<size_t>(usable_) + 1);
-  }
+  std::span<const uint16_t> tokens() const { return std::span(all_tokens_).first(static_cast<size_t>(usable_) + 1); }
 
   /// All N tokens, for evaluations that score each document or a ragged tail: N - 1 predictions.
   std::span<const uint16_t> all_tokens() const { return all_tokens_; }

@@ -357,11 +357,12 @@ NamedTensor restore_tensor(const PackedTensor& packed) {
   FloatFormat format = packed.entry.spec.format;
   switch (packed.entry.storage) {
     case Storage::kInt8Rows: {
-      int64_t columns = packed.entry.spec.shape[1];
+      size_t columns = static_cast<size_t>(packed.entry.spec.shape[1]);
       tensor.values.resize(packed.integers.size());
-      for (size_t i = 0; i < packed.integers.size(); ++i) {
-        uint16_t scale_bits = packed.half_bits[i / static_cast<size_t>(columns)];
-        tensor.values[i] = round_to_format(dequantise_element(packed.integers[i], scale_bits), format);
+      for (size_t r = 0; r < packed.half_bits.size(); ++r) {
+        for (size_t i = r * columns; i < (r + 1) * columns; ++i) {
+          tensor.values[i] = round_to_format(dequantise_element(packed.integers[i], packed.half_bits[r]), format);
+        }
       }
       break;
     }

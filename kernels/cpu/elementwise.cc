@@ -63,8 +63,9 @@ void relu_squared(const float* a, int64_t count, float* h) {
 void relu_squared_backward(const float* a, const float* dh, int64_t count, float* da) {
   parallel_ranges(count, kElements, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      float positive = a[i] > 0.0f ? a[i] : 0.0f;
-      da[i] = (2.0f * positive) * dh[i];
+      // Selected after the product: 0 * dh would be -0 for a negative dh and a NaN for an infinite one.
+      float slope = (2.0f * a[i]) * dh[i];
+      da[i] = a[i] > 0.0f ? slope : 0.0f;
     }
   });
 }

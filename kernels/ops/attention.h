@@ -26,9 +26,12 @@ struct Probability {
 };
 
 /// t = the score in base 2, max_floor = M, the largest floor(t) of the row. t more than 128 below M counts as M - 128.
+/// A key that is not visible may have any t, even an infinity: it counts as at most M + 1, and the result is not used.
 FAIRWAY_HD Probability probability(float t, int32_t max_floor) {
   float lowest = static_cast<float>(max_floor - 128);
+  float highest = static_cast<float>(max_floor + 1);
   float c = t < lowest ? lowest : t;
+  c = c > highest ? highest : c;
   int32_t n = num::floor_to_int(c);
   float f = num::exp2_unit(c - static_cast<float>(n));
   uint32_t shift = static_cast<uint32_t>(max_floor - n);

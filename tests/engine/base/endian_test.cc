@@ -1,9 +1,9 @@
 #include "engine/base/endian.h"
 
 #include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
 
 #include <array>
-#include <rapidcheck/gtest.h>
 
 namespace fairway {
 namespace {

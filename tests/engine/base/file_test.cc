@@ -57,7 +57,9 @@ class FaultyFileSystem : public FileSystem {
   int open(const std::string& path, int flags, mode_t mode) override {
     return (flags & O_CREAT) != 0 && !pass("create") ? -1 : FileSystem::open(path, flags, mode);
   }
-  int mkdir(const std::string& path, mode_t mode) override { return pass("mkdir") ? FileSystem::mkdir(path, mode) : -1; }
+  int mkdir(const std::string& path, mode_t mode) override {
+    return pass("mkdir") ? FileSystem::mkdir(path, mode) : -1;
+  }
 
  private:
   bool pass(const char* name) {
@@ -124,8 +126,8 @@ TEST(WriteFileAtomic, DiskFullNamesThePathTheReasonAndWhatToDo) {
   const Status status = write_file_atomic(directory / "f", std::string_view("new"), system);
   ASSERT_FALSE(status);
   EXPECT_EQ(status.error().code, Errc::kIo);
-  EXPECT_EQ(status.error().message(), (directory / "f") +
-                                          ": cannot write (No space left on device); free some space and run again");
+  EXPECT_EQ(status.error().message(),
+            (directory / "f") + ": cannot write (No space left on device); free some space and run again");
   EXPECT_TRUE(directory.files().empty());
 }
 

@@ -1,8 +1,8 @@
 #include "engine/base/sha256.h"
 
 #include <gtest/gtest.h>
-
 #include <rapidcheck/gtest.h>
+
 #include <vector>
 
 #include "tests/engine/base/temporary_directory.h"

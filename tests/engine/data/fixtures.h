@@ -25,8 +25,8 @@ inline std::optional<std::string> shared_file(const std::string& name) {
   return path;
 }
 
-#define FAIRWAY_SHARED_OR_SKIP(variable, name)                              \
-  const auto variable##_found = ::fairway::data::test::shared_file(name);   \
+#define FAIRWAY_SHARED_OR_SKIP(variable, name)                                 \
+  const auto variable##_found = ::fairway::data::test::shared_file(name);      \
   if (!variable##_found) GTEST_SKIP() << "../shared/" << name << " is absent"; \
   const std::string variable = *variable##_found
 
@@ -38,8 +38,8 @@ inline std::string little_endian(uint32_t value, int size) {
 
 /// The bytes of a shard, written out without the code under test.
 inline std::string shard_bytes(const std::vector<uint16_t>& tokens, uint32_t magic = 20240520, uint32_t version = 1) {
-  std::string text = little_endian(magic, 4) + little_endian(version, 4) +
-                     little_endian(static_cast<uint32_t>(tokens.size()), 4);
+  std::string text =
+      little_endian(magic, 4) + little_endian(version, 4) + little_endian(static_cast<uint32_t>(tokens.size()), 4);
   text.resize(1024, '\0');
   for (const uint16_t token : tokens) text += little_endian(token, 2);
   return text;

@@ -1,9 +1,9 @@
 #include "engine/data/shard.h"
 
 #include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
 
 #include <cerrno>
-#include <rapidcheck/gtest.h>
 
 #include "tests/engine/data/fixtures.h"
 
@@ -65,9 +65,10 @@ TEST(Shard, EveryWrongLengthIsRefused) {
     EXPECT_NE(error_of(path), "") << size;
   }
   spill(path, good.substr(0, good.size() - 1));
-  EXPECT_EQ(error_of(path), path +
-                                " @ 0x8: header announces 3 tokens, a file of 1030 bytes, but it holds 1029 (truncated; "
-                                "fetch it again)");
+  EXPECT_EQ(error_of(path),
+            path +
+                " @ 0x8: header announces 3 tokens, a file of 1030 bytes, but it holds 1029 (truncated; "
+                "fetch it again)");
   spill(path, good + "z");
   EXPECT_EQ(error_of(path),
             path + " @ 0x8: header announces 3 tokens, a file of 1030 bytes, but it holds 1031 (trailing bytes)");
@@ -84,9 +85,10 @@ TEST(Shard, ATokenOutsideTheVocabularyIsFoundWhereItStands) {
   const Status status = shard->read(1, tokens);
   ASSERT_FALSE(status);
   EXPECT_EQ(status.error().code, Errc::kData);
-  EXPECT_EQ(status.error().message(), path +
-                                          " @ 0x404: token id 1024 is outside the vocabulary of 1024; the shard belongs "
-                                          "to another tokenizer or is damaged");
+  EXPECT_EQ(status.error().message(),
+            path +
+                " @ 0x404: token id 1024 is outside the vocabulary of 1024; the shard belongs "
+                "to another tokenizer or is damaged");
   const auto wider = Shard::open(path, 1025);
   ASSERT_TRUE(wider);
   EXPECT_TRUE(wider->read(1, tokens));
@@ -110,8 +112,8 @@ TEST(ListShards, SortsByNameAndIgnoresOtherFiles) {
   }
   const auto paths = list_shards(directory.path(), "fineweb_val");
   ASSERT_TRUE(paths) << paths.error().message();
-  EXPECT_EQ(*paths, (std::vector<std::string>{directory / "fineweb_val_000002.bin",
-                                              directory / "fineweb_val_000010.bin"}));
+  EXPECT_EQ(*paths,
+            (std::vector<std::string>{directory / "fineweb_val_000002.bin", directory / "fineweb_val_000010.bin"}));
 }
 
 TEST(ListShards, NoneIsAnErrorThatSaysWhatToDo) {
@@ -132,10 +134,16 @@ TEST(OpenShards, ASplitWithoutATokenIsRefused) {
   EXPECT_FALSE(open_shards({}, 10));
 }
 
+// Thousands of small shards need not reach the disk.
+class Unsynced : public FileSystem {
+  int fsync(int) override { return 0; }
+};
+
 RC_GTEST_PROP(ShardWriter, SplitsAtTheLimitAndLosesNothing, (const std::vector<std::vector<uint16_t>>& pieces)) {
   const TemporaryDirectory directory;
   const int64_t limit = *rc::gen::inRange(1, 20);
-  ShardWriter writer(directory.path(), "w", limit);
+  Unsynced system;
+  ShardWriter writer(directory.path(), "w", limit, system);
   std::vector<uint16_t> all;
   for (const auto& piece : pieces) {
     RC_ASSERT(static_cast<bool>(writer.append(piece)));

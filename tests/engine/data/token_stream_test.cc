@@ -1,7 +1,6 @@
 #include "engine/data/token_stream.h"
 
 #include <gtest/gtest.h>
-
 #include <rapidcheck/gtest.h>
 
 #include "tests/engine/data/fixtures.h"

@@ -165,13 +165,16 @@ TEST_F(TokenizeCorpus, ABadLineFarInLeavesNothingBehind) {
   expect_untouched();
 }
 
-// Every call that changes the disk fails once; each time the output is absent, or complete if only the last fsync failed.
+// Every call that changes the disk fails once; each time the output is absent, or complete if only the last fsync
+// failed.
 TEST_F(TokenizeCorpus, AFullDiskAtAnyCallLeavesNothingBehind) {
   class Faulty : public FileSystem {
    public:
     int fail_at = -1;
     int calls = 0;
-    ssize_t write(int fd, const void* data, size_t size) override { return pass() ? FileSystem::write(fd, data, size) : -1; }
+    ssize_t write(int fd, const void* data, size_t size) override {
+      return pass() ? FileSystem::write(fd, data, size) : -1;
+    }
     ssize_t pwrite(int fd, const void* data, size_t size, int64_t at) override {
       return pass() ? FileSystem::pwrite(fd, data, size, at) : -1;
     }
@@ -188,7 +191,6 @@ TEST_F(TokenizeCorpus, AFullDiskAtAnyCallLeavesNothingBehind) {
     }
   };
   const TokenizeOptions options = {.format = DocumentFormat::jsonl(), .val_documents = 1, .tokens_per_shard = 10};
-  // The first mkdir asks for the folder that holds "out", which exists: that failure alone is not "disk full".
   Faulty counting;
   ASSERT_TRUE(run(kThree, options, counting));
   ASSERT_GT(counting.calls, 10);
@@ -214,7 +216,8 @@ TEST_F(TokenizeCorpus, AFolderInUseIsRefusedAndKept) {
   spill(directory_ / "out/mine", "keep");
   const auto counts = run(kThree, options);
   ASSERT_FALSE(counts);
-  EXPECT_EQ(counts.error().message(), (directory_ / "out") + ": exists and is not empty; name a new folder for the shards");
+  EXPECT_EQ(counts.error().message(),
+            (directory_ / "out") + ": exists and is not empty; name a new folder for the shards");
   EXPECT_EQ(slurp(directory_ / "out/mine"), "keep");
   std::filesystem::remove(directory_ / "out/mine");
   EXPECT_TRUE(run(kThree, options)) << "an empty folder is fine";

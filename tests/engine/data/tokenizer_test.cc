@@ -62,15 +62,15 @@ TEST(Tokenizer, EveryTruncationOfAModelIsRefusedOrStillUsable) {
   for (size_t size = 0; size < model.size(); size += 1 + model.size() / 150) {
     spill(directory / "cut.model", model.substr(0, size));
     const auto tokenizer = Tokenizer::load(directory / "cut.model");
-    if (tokenizer) EXPECT_TRUE(tokenizer->encode("some text"));
+    EXPECT_TRUE(!tokenizer || tokenizer->encode("some text")) << size;
   }
 }
 
 // Text with enough different words for a vocabulary a little above the 260 fixed ids.
 std::string training_text() {
   std::string text;
-  const char* const words[] = {"the", "harbour", "pilot", "reads", "a", "fairway", "chart", "between", "buoys", "and",
-                               "light", "ships", "while", "tides", "turn", "2024", "knots", "north"};
+  const char* const words[] = {"the", "harbour", "pilot", "reads", "a",     "fairway", "chart", "between", "buoys",
+                               "and", "light",   "ships", "while", "tides", "turn",    "2024",  "knots",   "north"};
   for (int i = 0; i < 400; ++i) {
     for (int j = 0; j < 8; ++j) text += std::string(words[(i * 7 + j * j * 3 + i * j) % 18]) + " ";
     text += "\n";

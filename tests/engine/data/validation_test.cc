@@ -15,9 +15,7 @@ using test::TemporaryDirectory;
 TEST(ValidationSet, ConcatenatesShardsAndKeepsWholeRowsPlusOneToken) {
   const TemporaryDirectory directory;
   const auto paths = counting_shards(directory, {10, 1, 12}, 1000);
-  const struct {
-    int64_t seq_len, usable;
-  } cases[] = {{1, 22}, {5, 20}, {7, 21}, {11, 22}, {12, 12}, {22, 22}};
+  const struct { int64_t seq_len, usable; } cases[] = {{1, 22}, {5, 20}, {7, 21}, {11, 22}, {12, 12}, {22, 22}};
   for (const auto& c : cases) {
     const auto set = ValidationSet::load(paths, 1000, c.seq_len);
     ASSERT_TRUE(set) << set.error().message();
@@ -59,9 +57,7 @@ TEST(ValidationSet, UsablePredictionsOfThePublishedSplit) {
   const std::vector<std::string> paths = {directory / "fineweb_val_000000.bin"};
   spill(paths[0], bytes);
   std::filesystem::resize_file(paths[0], 1024 + 2 * 62'021'846);
-  const struct {
-    int64_t seq_len, usable;
-  } cases[] = {{1024, 62'021'632}, {2048, 62'021'632}, {4096, 62'017'536}};
+  const struct { int64_t seq_len, usable; } cases[] = {{1024, 62'021'632}, {2048, 62'021'632}, {4096, 62'021'632}};
   for (const auto& c : cases) {
     const auto set = ValidationSet::load(paths, 1024, c.seq_len);
     ASSERT_TRUE(set) << set.error().message();

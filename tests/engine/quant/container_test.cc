@@ -140,6 +140,26 @@ TEST(Container, AWholeModelComesBackExactlyAndWritesToTheSameBytes) {
   }
 }
 
+TEST(Container, TheExportOfAFixedModelHasTheRecordedDigests) {
+  // The same on every compiler, instruction set and optimisation level; a change here changes the identity of
+  // artifacts.
+  std::vector<NamedTensor> model;
+  uint64_t seed = 100;
+  for (const TensorSpec& spec : state_dict({2, 272, 136, 4, 544, 300})) {
+    ++seed;
+    model.push_back(random_tensor(spec, seed, seed % 2 == 0 ? 0.3f : 1.7f));
+  }
+  auto digest = [&](const ExportScheme& scheme) {
+    auto packed = export_tensors(views_of(model), scheme);
+    EXPECT_TRUE(packed);
+    auto bytes = write_container(*packed);
+    EXPECT_TRUE(bytes);
+    return hex(sha256(*bytes));
+  };
+  EXPECT_EQ(digest(scheme_int8()), "48ae5b0d94419723d71d0aac5a2edcbcab9e7d346ad271301f9e137490e9dac9");
+  EXPECT_EQ(digest(scheme_mixed_int6()), "364dea45a640eb46bba7acc65525f7d269e8804e0631a018d7416572c988b1e9");
+}
+
 TEST(Container, TheRealBaselineTakesThePublishedPayloadPlusATableOfKilobytes) {
   std::vector<PackedTensor> packed;
   auto plan = plan_export(state_dict(baseline_shape()), scheme_int8());

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/base/endian.h"
+#include "engine/base/sha256.h"
 #include "tests/engine/quant/state_dicts.h"
 
 namespace fairway::quant {
@@ -206,6 +208,19 @@ TEST(FakeQuantiser, FollowsTheStatedOrderOnAnIndependentText) {
       ASSERT_EQ(out[i], num::round_to_bf16(q * scale)) << "seed " << seed << " element " << i;
     }
   }
+}
+
+TEST(FakeQuantiser, AFixedMatrixHasTheRecordedDigest) {
+  std::vector<float> values = random_row(77, 64 * 512, 0.05f);
+  std::vector<float> out(values.size());
+  ASSERT_TRUE(fake_quantise_rows65("w", values, 64, 512, out));
+  Sha256 digest;
+  for (float x : out) {
+    std::byte raw[4];
+    store_le_f32(raw, x);
+    digest.update(raw);
+  }
+  EXPECT_EQ(hex(digest.finish()), "50a13e628c21435fe901be951709b710dc40f3e91c2e997b880ac225248e2176");
 }
 
 TEST(FakeQuantiser, HasNoScaleFloorUnlikeTheExport) {

@@ -1,5 +1,6 @@
 #include "engine/quant/safetensors.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
@@ -154,11 +155,15 @@ TEST(SafetensorsWriter, RefusesRepeatedReservedAndUndecodableNames) {
   EXPECT_NE(result.error().what.find("UTF-8"), std::string::npos);
 }
 
-std::string entry(const char* name, const char* rest) { return std::string("\"") + name + "\":{" + rest + "}"; }
+std::string entry(const std::string& name, const std::string& rest) { return fmt::format("\"{}\":{{{}}}", name, rest); }
+std::string object(const std::string& first) { return fmt::format("{{{}}}", first); }
+std::string object(const std::string& first, const std::string& second) {
+  return fmt::format("{{{},{}}}", first, second);
+}
 
 TEST(SafetensorsReader, EachFaultIsRefusedWithItsReason) {
   const std::string good = R"("dtype":"F32","shape":[1],"data_offsets":[0,4])";
-  ASSERT_TRUE(read_safetensors(file_of("{" + entry("a", good.c_str()) + "}", 4), "f"));
+  ASSERT_TRUE(read_safetensors(file_of(object(entry("a", good)), 4), "f"));
   ASSERT_TRUE(read_safetensors(file_of("{}", 0), "f"));
   ASSERT_TRUE(read_safetensors(file_of("{}     ", 0), "f"));
   struct Fault {
@@ -166,7 +171,7 @@ TEST(SafetensorsReader, EachFaultIsRefusedWithItsReason) {
     size_t data_size;
     const char* reason;
   };
-  auto one = [](const char* rest) { return "{" + entry("a", rest) + "}"; };
+  auto one = [](const char* rest) { return object(entry("a", rest)); };
   const Fault faults[] = {
       {"", 0, "does not start with {"},
       {"   ", 0, "does not start with {"},
@@ -182,7 +187,7 @@ TEST(SafetensorsReader, EachFaultIsRefusedWithItsReason) {
       {"{\"a\":null}", 0, "unexpected null"},
       {"{\"a\":true}", 0, "unexpected a boolean"},
       {"{\"a\":{}}", 0, "lacks one of"},
-      {"{" + entry("a", good.c_str()) + "," + entry("a", good.c_str()) + "}", 4, "the name a occurs twice"},
+      {object(entry("a", good), entry("a", good)), 4, "the name a occurs twice"},
       {"{\"__metadata__\":{\"k\":1}}", 0, "unexpected a number"},
       {"{\"__metadata__\":{\"k\":{}}}", 0, "unexpected an object"},
       {"{\"__metadata__\":{\"k\":\"1\",\"k\":\"2\"}}", 0, "occurs twice"},
@@ -207,9 +212,9 @@ TEST(SafetensorsReader, EachFaultIsRefusedWithItsReason) {
       {one(R"("dtype":"F32","shape":[1],"data_offsets":[0,4])"), 3, "outside"},
       {one(R"("dtype":"F32","shape":[1],"data_offsets":[0,4])"), 5, "belong to no tensor"},
       {one(R"("dtype":"F32","shape":[1],"data_offsets":[4,8])"), 8, "a gap or an overlap"},
-      {"{" + entry("a", good.c_str()) + "," + entry("b", R"("dtype":"F32","shape":[1],"data_offsets":[2,6])") + "}", 6,
+      {object(entry("a", good), entry("b", R"("dtype":"F32","shape":[1],"data_offsets":[2,6])")), 6,
        "a gap or an overlap"},
-      {"{" + entry("a", good.c_str()) + "," + entry("b", good.c_str()) + "}", 4, "a gap or an overlap"},
+      {object(entry("a", good), entry("b", good)), 4, "a gap or an overlap"},
       {"{\"\xff\":{}}", 0, "not valid JSON"},
   };
   for (const Fault& fault : faults) {

@@ -1,0 +1,48 @@
+#include "engine/comm/communicator.h"
+
+#include <cstdlib>
+
+#include "engine/comm/mpi_communicator.h"
+
+namespace fairway::comm {
+namespace {
+
+class SingleProcess : public Communicator {
+ public:
+  int rank() const override { return 0; }
+  int size() const override { return 1; }
+  void sum(std::span<int64_t>) override {}
+  int64_t max(int64_t x) override { return x; }
+  void broadcast(std::span<std::byte>) override {}
+};
+
+/// Set by Open MPI, MPICH (Hydra) and Slurm's PMI for every process they start.
+bool started_by_launcher() {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK"}) {
+    if (std::getenv(name) != nullptr) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::unique_ptr<Communicator> single_process() { return std::make_unique<SingleProcess>(); }
+
+bool built_with_mpi() {
+#if defined(FAIRWAY_WITH_MPI)
+  return true;
+#else
+  return false;
+#endif
+}
+
+Result<std::unique_ptr<Communicator>> create_communicator() {
+  if (!started_by_launcher()) return single_process();
+#if defined(FAIRWAY_WITH_MPI)
+  return create_mpi_communicator();
+#else
+  return Error{Errc::kUnavailable, "mpirun", "this build has no MPI; configure with -DFAIRWAY_MPI=ON and Open MPI installed"};
+#endif
+}
+
+}  // namespace fairway::comm

@@ -1,0 +1,46 @@
+/// From a model to the artifact file and back.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "engine/base/result.h"
+#include "engine/base/sha256.h"
+#include "engine/model/gpt.h"
+#include "engine/quant/codec.h"
+#include "engine/submission/submission.h"
+
+namespace fairway::replay {
+
+/// An exported model.
+struct Packed {
+  std::vector<std::byte> container;  ///< uncompressed (engine/quant/FORMAT.md); its SHA-256 is the artifact's identity
+  std::vector<std::byte> compressed; ///< what is written to the artifact file
+  Digest container_sha256{};
+  uint64_t payload_bytes = 0;        ///< integers, scales and passthrough values alone
+  uint64_t float32_bytes = 0;        ///< the parameters as binary32
+};
+
+/// Quantises, packs and compresses. Errors: a value that cannot be exported, by tensor.
+Result<Packed> pack(const model::Gpt& model, const submission::Submission& s);
+
+/// Entries every container of this submission has, from names and shapes alone.
+Result<std::vector<quant::ContainerEntry>> planned_entries(const model::Gpt& model, const submission::Submission& s);
+
+/// Puts the container's values into the model. Errors: kData naming the offset, or a tensor that differs from the plan.
+Status unpack(std::span<const std::byte> container, const submission::Submission& s, const std::string& where, model::Gpt& model);
+
+/// Reads and decompresses an artifact file, refusing anything that does not expand to exactly the planned size.
+Result<std::vector<std::byte>> read_artifact(const std::string& path, const submission::Submission& s, const model::Gpt& model);
+
+/// Parameters as safetensors bytes under the upstream names, E as BF16, the rest F32.
+Result<std::vector<std::byte>> export_weights(const model::Gpt& model, const submission::Submission& s);
+
+/// Replaces every parameter by the tensor of the same name; all must be there with the same shape, and nothing else.
+Status import_weights(const std::string& path, model::Gpt& model);
+
+/// "model.zlib" or "model.zst".
+std::string artifact_file_name(const quant::CodecSetting& codec);
+
+}  // namespace fairway::replay

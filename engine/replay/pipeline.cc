@@ -1,0 +1,194 @@
+#include "engine/replay/pipeline.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <optional>
+
+#include "engine/base/file.h"
+#include "engine/quant/artifact_size.h"
+#include "engine/replay/version.h"
+#include "kernels/cpu/parallel.h"
+
+namespace fairway::replay {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+int64_t milliseconds_since(Clock::time_point start) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - start).count();
+}
+
+std::string join(const std::string& directory, const std::string& name) { return (std::filesystem::path(directory) / name).string(); }
+
+/// "int8+zlib", "int6+zstd": the words of the upstream logs.
+std::string size_label(const submission::Submission& s) {
+  return fmt::format("{}+{}", s.scheme.default_limit == quant::kInt8Limit ? "int8" : "int6",
+                     s.codec.codec == quant::Codec::kZlib ? "zlib" : "zstd");
+}
+
+Status log_header(const submission::Submission& s, const train::DataFiles& files, const train::Validation& validation,
+                  const model::Gpt& model, uint64_t seed, int ranks, RunLog& log) {
+  FAIRWAY_TRY(log.line(version_line()));
+  FAIRWAY_TRY(log.line(fmt::format("val_bpb:enabled tokenizer_kind=sentencepiece tokenizer_path={}", s.data.tokenizer)));
+  FAIRWAY_TRY(log.line(fmt::format("train_loader:dataset:{} train_shards:{}", s.data.prefix, files.train_paths.size())));
+  FAIRWAY_TRY(log.line(fmt::format("val_loader:shards pattern={}/{}_val_*.bin tokens:{}", s.data.path, s.data.prefix, validation.set.usable())));
+  FAIRWAY_TRY(log.line(fmt::format("model_params:{}", model.parameter_count())));
+  FAIRWAY_TRY(log.line(fmt::format("world_size:{} grad_accum_steps:{}", ranks, s.chunks_per_step() / ranks)));
+  FAIRWAY_TRY(log.line(fmt::format("attention_mode:gqa num_heads:{} num_kv_heads:{}", s.model.heads, s.model.kv_heads)));
+  FAIRWAY_TRY(log.line(fmt::format("tie_embeddings:True embed_lr:{} head_lr:0.0 matrix_lr:{} scalar_lr:{}", s.optimizer.tied_embed_lr,
+                                   s.optimizer.matrix_lr, s.optimizer.scalar_lr)));
+  FAIRWAY_TRY(log.line(fmt::format("train_batch_tokens:{} train_seq_len:{} iterations:{} warmup_steps:0 max_wallclock_seconds:{:.3f}",
+                                   s.train.batch_tokens, s.train.seq_len, s.schedule.iterations,
+                                   s.schedule.kind == optim::ScheduleKind::kWallclock ? s.schedule.max_wallclock_seconds : 0.0)));
+  return log.line(fmt::format("seed:{}", seed));
+}
+
+Status log_sizes(const submission::Submission& s, const Packed& p, RunLog& log) {
+  const uint64_t code = s.config_text.size();
+  struct rusage usage {};
+  getrusage(RUSAGE_SELF, &usage);
+  FAIRWAY_TRY(log.line(fmt::format("peak memory allocated: {} MiB", usage.ru_maxrss / 1024)));
+  FAIRWAY_TRY(log.line(fmt::format("Serialized model: {} bytes", p.float32_bytes)));
+  FAIRWAY_TRY(log.line(fmt::format("Code size: {} bytes", code)));
+  FAIRWAY_TRY(log.line(fmt::format("Total submission size: {} bytes", p.float32_bytes + code)));
+  FAIRWAY_TRY(log.line(fmt::format("Serialized model {}: {} bytes (payload:{} container:{} payload_ratio:{:.2f}x)", size_label(s),
+                                   p.compressed.size(), p.payload_bytes, p.container.size(),
+                                   static_cast<double>(p.float32_bytes) / static_cast<double>(p.payload_bytes))));
+  return log.line(fmt::format("Total submission size {}: {} bytes", size_label(s), p.compressed.size() + code));
+}
+
+std::string machine() {
+  char host[256] = {};
+  gethostname(host, sizeof host - 1);
+  return host;
+}
+
+/// The container as every rank has it: rank 0 packed it, the others receive it.
+Status share_container(const submission::Submission& s, const model::Gpt& model, comm::Communicator& c, std::vector<std::byte>& container) {
+  if (c.size() == 1) return {};
+  FAIRWAY_ASSIGN(auto entries, planned_entries(model, s));
+  container.resize(quant::container_size_bytes(entries));
+  c.broadcast(container);
+  return {};
+}
+
+}  // namespace
+
+std::vector<std::string> result_lines(const submission::Submission& s, const eval::Scores& scores, int64_t eval_ms) {
+  std::string tag = size_label(s);
+  tag[tag.find('+')] = '_';
+  const bool standard = s.eval.method == eval::Method::kStandard;
+  const std::string label = fmt::format("final_{}_{}", tag, standard ? "roundtrip" : "sliding_window");
+  const std::string stride = standard ? "" : fmt::format(" stride:{}", s.eval.stride);
+  return {fmt::format("{} val_loss:{:.4f} val_bpb:{:.4f}{} eval_time:{}ms", label, scores.val_loss, scores.val_bpb, stride, eval_ms),
+          fmt::format("{}_exact val_loss:{:.8f} val_bpb:{:.8f}", label, scores.val_loss, scores.val_bpb)};
+}
+
+Result<eval::Scores> score(model::Gpt& model, const submission::Submission& s, const train::Validation& validation,
+                           const std::string& scores_path, bool show_progress, comm::Communicator& communicator) {
+  std::optional<AtomicFile> file;
+  if (!scores_path.empty() && communicator.is_root()) {
+    FAIRWAY_ASSIGN(AtomicFile opened, AtomicFile::create(scores_path));
+    file.emplace(std::move(opened));
+  }
+  eval::EvalRun run{s.eval, validation.set.tokens(), &validation.accounting, &communicator, {}, show_progress ? "scoring" : ""};
+  if (file) run.sink = [&](std::span<const float> nll) { return file->write(std::as_bytes(nll)); };
+  FAIRWAY_ASSIGN(eval::Scores scores, eval::evaluate(model, run));
+  if (file) FAIRWAY_TRY(file->commit());
+  return scores;
+}
+
+Result<Record> run_seed(const submission::Submission& s, const train::DataFiles& files, const train::Validation& validation,
+                        const RunOptions& options, comm::Communicator& c) {
+  std::optional<RunLog> log;
+  if (c.is_root()) {
+    FAIRWAY_TRY(make_directories(options.out_dir));
+    FAIRWAY_ASSIGN(RunLog opened, RunLog::open(join(options.out_dir, "train.log"),
+                                               options.resume ? RunLog::Existing::kAppend : RunLog::Existing::kReplace,
+                                               options.echo ? RunLog::Echo::kStdout : RunLog::Echo::kNo));
+    log.emplace(std::move(opened));
+    FAIRWAY_TRY(log_header(s, files, validation, model::Gpt(s.model), options.seed, c.size(), *log));
+  }
+  RunLog* log_pointer = log ? &*log : nullptr;
+
+  train::TrainOptions training;
+  training.seed = options.seed;
+  training.state_dir = join(options.out_dir, "state");
+  training.resume = options.resume;
+  training.replay_multipliers = options.replay_multipliers;
+  training.show_progress = options.show_progress;
+  FAIRWAY_ASSIGN(train::Trained trained, train::train(s, files, &validation, training, c, log_pointer));
+
+  Packed packed;
+  Status status;
+  const std::string artifact = join(options.out_dir, artifact_file_name(s.codec));
+  if (c.is_root()) {
+    status = [&]() -> Status {
+      FAIRWAY_ASSIGN(packed, pack(*trained.model, s));
+      FAIRWAY_TRY(log_sizes(s, packed, *log));
+      FAIRWAY_TRY(write_file_atomic(artifact, packed.compressed));
+      // What is scored is what was written: the file is read back and decompressed.
+      FAIRWAY_ASSIGN(packed.container, read_artifact(artifact, s, *trained.model));
+      if (sha256(packed.container) != packed.container_sha256) return Error{Errc::kIo, artifact, "what was read back is not what was written"};
+      return {};
+    }();
+  }
+  if (c.max(status ? 0 : 1) != 0) return status ? Error{Errc::kIo, artifact, "rank 0 could not pack the model"} : status.error();
+  FAIRWAY_TRY(share_container(s, *trained.model, c, packed.container));
+  FAIRWAY_TRY(unpack(packed.container, s, artifact, *trained.model));
+
+  const auto start = Clock::now();
+  FAIRWAY_ASSIGN(eval::Scores scores, score(*trained.model, s, validation, join(options.out_dir, "scores.f32"), options.show_progress, c));
+  const int64_t eval_ms = milliseconds_since(start);
+
+  Record record;
+  Identity& i = record.identity;
+  i.name = s.name;
+  i.config_sha256 = s.config_sha256;
+  i.train_sha256 = files.train_sha256;
+  i.val_sha256 = files.val_sha256;
+  i.tokenizer_sha256 = files.tokenizer_sha256;
+  i.seed = options.seed;
+  i.steps = trained.progress.completed_steps;
+  i.multipliers_sha256 = sha256(std::as_bytes(std::span(std::as_const(trained.progress.multipliers))));
+  i.commitments = trained.progress.commitments;
+  i.container_sha256 = sha256(packed.container);
+  i.eval_method = eval::method_name(s.eval.method);
+  i.eval_seq_len = s.eval.seq_len;
+  i.eval_stride = s.eval.stride;
+  i.eval_tokens = scores.tokens;
+  i.eval_bytes = scores.bytes;
+  i.scores_sha256 = scores.stream_sha256;
+  i.val_loss = scores.val_loss;
+  i.val_bpb = scores.val_bpb;
+  if (!c.is_root()) return record;
+
+  for (const std::string& line : result_lines(s, scores, eval_ms)) FAIRWAY_TRY(log->line(line));
+  FAIRWAY_ASSIGN(auto codec, quant::codec_identity(s.codec));
+  const quant::ArtifactSize size{s.config_text.size(), packed.compressed.size()};
+  record.informative = {{"artifact_sha256", hex(sha256(packed.compressed))},
+                        {"artifact_bytes", std::to_string(packed.compressed.size())},
+                        {"code_bytes", std::to_string(size.code_bytes)},
+                        {"total_bytes", std::to_string(size.total_bytes())},
+                        {"codec", codec.name},
+                        {"codec_version", codec.version},
+                        {"codec_known_answer", hex(codec.known_answer)},
+                        {"val_loss", fmt::format("{:.8f}", scores.val_loss)},
+                        {"val_bpb", fmt::format("{:.8f}", scores.val_bpb)},
+                        {"train_loss", fmt::format("{:.4f}", trained.last_train_loss)},
+                        {"train_ms", std::to_string(trained.progress.elapsed_ms)},
+                        {"eval_ms", std::to_string(eval_ms)},
+                        {"threads", std::to_string(kernels::thread_count())},
+                        {"ranks", std::to_string(c.size())},
+                        {"machine", machine()},
+                        {"tool", version_line()}};
+  FAIRWAY_TRY(log->line(fmt::format("identity:{}", hex(identity_digest(i)))));
+  FAIRWAY_TRY(write_record(options.out_dir, record, trained.progress.multipliers));
+  return record;
+}
+
+}  // namespace fairway::replay

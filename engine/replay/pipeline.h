@@ -1,0 +1,34 @@
+/// The main job for one seed: train, pack, write, read back, score, record. And its second half alone.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/base/log.h"
+#include "engine/replay/artifact.h"
+#include "engine/replay/record.h"
+
+namespace fairway::replay {
+
+struct RunOptions {
+  uint64_t seed = 0;
+  /// Receives train.log, model.*, scores.f32, schedule.f64, replay.json and state/.
+  std::string out_dir;
+  bool resume = true;
+  bool echo = true;  ///< log lines to standard output as well
+  bool show_progress = true;
+  const std::vector<double>* replay_multipliers = nullptr;
+};
+
+/// Everything of one seed. Collective. Files appear complete or not at all, replay.json last.
+Result<Record> run_seed(const submission::Submission& s, const train::DataFiles& files, const train::Validation& validation,
+                        const RunOptions& options, comm::Communicator& communicator);
+
+/// Scores a model that is in place. `scores_path`: where the nll stream goes; empty: nowhere.
+Result<eval::Scores> score(model::Gpt& model, const submission::Submission& s, const train::Validation& validation,
+                           const std::string& scores_path, bool show_progress, comm::Communicator& communicator);
+
+/// The result lines of the upstream logs: "final_int8_zlib_roundtrip val_loss:... val_bpb:... eval_time:...ms" and "_exact".
+std::vector<std::string> result_lines(const submission::Submission& s, const eval::Scores& scores, int64_t eval_ms);
+
+}  // namespace fairway::replay

@@ -1,0 +1,177 @@
+#include "engine/submission/submission.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "engine/base/file.h"
+#include "engine/model/gpt.h"
+#include "engine/submission/toml_reader.h"
+
+namespace fairway::submission {
+namespace {
+
+constexpr uint64_t kMaxConfigBytes = 1 << 20;
+constexpr int64_t kEdition = 1;
+constexpr int64_t kMaxChunkTokens = 8192;
+
+using kernels::Products;
+
+Products products(TableReader& t, std::string_view key, Products fallback) {
+  return static_cast<Products>(t.choice(key, static_cast<int>(fallback), {"p3", "p4", "b21"}));
+}
+
+void read_model(TableReader& t, model::ModelConfig& m) {
+  m.vocab_size = t.integer("vocab_size", {}, 2, 65536);
+  m.layers = t.integer("layers", {}, 1, 256);
+  m.width = t.integer("width", {}, 2, 16384);
+  m.heads = t.integer("heads", {}, 1, 1024);
+  m.kv_heads = t.integer("kv_heads", {}, 1, 1024);
+  m.mlp_hidden = t.integer("mlp_hidden", {}, 1, 65536);
+  m.rope_base = t.number("rope_base", 10000.0, 1.0, 1e9);
+  m.rope_bf16_frequencies = t.choice("rope_inv_freq_dtype", 0, {"f32", "bf16"}) == 1;
+  m.logit_softcap = static_cast<float>(t.number("logit_softcap", 30.0, 0.0, 1e4));
+  m.qk_gain_init = static_cast<float>(t.number("qk_gain_init", 1.5, 1e-6, 1000.0));
+  m.embed_init_std = static_cast<float>(t.number("tied_embed_init_std", 0.005, 1e-9, 100.0));
+}
+
+void read_numerics(TableReader& t, Submission& s) {
+  s.model.linear = products(t, "linear", Products::kP3);
+  s.model.dgrad = products(t, "input_gradients", Products::kP3);
+  s.model.wgrad = products(t, "weight_gradients", Products::kP3);
+  s.model.head = products(t, "logits", Products::kP3);
+  s.model.attention = products(t, "attention", Products::kP3);
+  s.optimizer.newton_schulz = products(t, "newton_schulz", Products::kS21);
+}
+
+void read_optimizer(TableReader& t, optim::OptimizerConfig& o) {
+  o.matrix_lr = t.number("matrix_lr", {}, 0.0, 10.0);
+  o.scalar_lr = t.number("scalar_lr", {}, 0.0, 10.0);
+  o.tied_embed_lr = t.number("tied_embed_lr", {}, 0.0, 10.0);
+  o.momentum.final = t.number("muon_momentum", 0.95, 0.0, 1.0);
+  o.momentum.warmup_start = t.number("muon_momentum_warmup_start", 0.85, 0.0, 1.0);
+  o.momentum.warmup_steps = t.integer("muon_momentum_warmup_steps", 500, 0, 1'000'000'000);
+  o.newton_schulz_steps = t.integer("muon_backend_steps", 5, 0, 100);
+  o.beta1 = t.number("beta1", 0.9, 0.0, 0.999999);
+  o.beta2 = t.number("beta2", 0.95, 0.0, 0.999999);
+  o.adam_eps = t.number("adam_eps", 1e-8, 1e-30, 1.0);
+  o.grad_clip_norm = t.number("grad_clip_norm", 0.0, 0.0, 1e9);
+}
+
+void read_train(TableReader& t, Submission& s) {
+  TrainConfig& c = s.train;
+  c.seq_len = t.integer("seq_len", {}, 1, 131072);
+  c.batch_tokens = t.integer("batch_tokens", {}, 1, int64_t{1} << 31);
+  c.grad_chunk_tokens = t.integer("grad_chunk_tokens", {}, 1, kMaxChunkTokens);
+  c.virtual_workers = t.integer("virtual_workers", 8, 1, 1024);
+  c.log_every = t.integer("log_every", 200, 1, 1'000'000'000);
+  c.val_every = t.integer("val_every", 0, 0, 1'000'000'000);
+  for (int64_t seed : t.integers("seeds", 0, INT64_MAX)) c.seeds.push_back(static_cast<uint64_t>(seed));
+  if (c.grad_chunk_tokens % c.seq_len != 0) {
+    t.fail("grad_chunk_tokens", fmt::format("{} is not a multiple of train.seq_len = {}", c.grad_chunk_tokens, c.seq_len));
+  }
+  if (c.batch_tokens % c.grad_chunk_tokens != 0) {
+    t.fail("batch_tokens", fmt::format("{} is not a multiple of train.grad_chunk_tokens = {}", c.batch_tokens, c.grad_chunk_tokens));
+  }
+  if (c.batch_tokens % (c.virtual_workers * c.seq_len) != 0) {
+    t.fail("batch_tokens", fmt::format("{} is not a multiple of train.virtual_workers * train.seq_len = {}", c.batch_tokens,
+                                       c.virtual_workers * c.seq_len));
+  }
+}
+
+void read_schedule(TableReader& t, optim::ScheduleConfig& c) {
+  c.kind = t.choice("kind", {}, {"steps", "wallclock"}) == 0 ? optim::ScheduleKind::kSteps : optim::ScheduleKind::kWallclock;
+  c.iterations = t.integer("iterations", {}, 1, 1'000'000'000);
+  c.warmdown_iters = t.integer("warmdown_iters", {}, 0, 1'000'000'000);
+  c.max_wallclock_seconds = t.number("max_wallclock_seconds", 600.0, 0.001, 1e9);
+  if (c.kind == optim::ScheduleKind::kSteps && t.has("max_wallclock_seconds")) {
+    t.fail("max_wallclock_seconds", "only schedule.kind = \"wallclock\" has a limit; remove it");
+  }
+}
+
+void read_eval(TableReader& t, Submission& s) {
+  eval::EvalConfig& e = s.eval;
+  e.method = static_cast<eval::Method>(
+      t.choice("method", 0, {"standard", "sliding_a", "sliding_b", "sliding_c", "sliding_d"}));
+  e.seq_len = t.integer("seq_len", s.train.seq_len, 1, 131072);
+  e.stride = t.integer("stride", e.method == eval::Method::kStandard ? e.seq_len : 64, 1, 131072);
+  if (e.method == eval::Method::kStandard && e.stride != e.seq_len) t.fail("stride", "the standard method has none; remove it");
+  if (e.stride > e.seq_len) t.fail("stride", fmt::format("{} exceeds eval.seq_len = {}", e.stride, e.seq_len));
+}
+
+void read_data(TableReader& t, const DataOverride& paths, Submission& s) {
+  namespace fs = std::filesystem;
+  auto resolve = [&](const std::string& in_file, const std::string& override_path) {
+    if (!override_path.empty()) return override_path;
+    return (fs::path(s.directory) / in_file).lexically_normal().string();
+  };
+  s.data.path = resolve(t.text("path", {}), paths.data);
+  s.data.prefix = t.text("prefix", {});
+  s.data.tokenizer = resolve(t.text("tokenizer", {}), paths.tokenizer);
+  if (s.data.prefix.empty() || s.data.prefix.find('/') != std::string::npos) t.fail("prefix", "must be the start of a file name");
+}
+
+void read_quantization(TableReader& t, Submission& s) {
+  auto scheme = quant::scheme_by_name(t.text("scheme", {}));
+  if (scheme) {
+    s.scheme = *scheme;
+  } else {
+    t.fail("scheme", scheme.error().what);
+  }
+  auto codec = quant::codec_by_name(t.text("codec", {}));
+  if (codec) {
+    s.codec = *codec;
+  } else {
+    t.fail("codec", codec.error().what);
+  }
+  s.model.qat = t.choice("qat", 0, {"none", "int6_row"}) == 1 ? model::Qat::kInt6Row : model::Qat::kNone;
+}
+
+void read_replay(TableReader& t, ReplayConfig& c) {
+  c.commit_every = t.integer("commit_every", 0, 0, 1'000'000'000);
+  c.checkpoint_every = t.integer("checkpoint_every", 0, 0, 1'000'000'000);
+  c.keep_states = t.boolean("keep_states", false);
+}
+
+}  // namespace
+
+Result<Submission> load_submission(const std::string& directory, const DataOverride& paths) {
+  namespace fs = std::filesystem;
+  Submission s;
+  s.directory = directory;
+  const std::string path = (fs::path(directory) / "fairway.toml").string();
+  auto bytes = read_file(path, kMaxConfigBytes);
+  if (!bytes) {
+    if (bytes.error().code != Errc::kNoInput) return bytes.error();
+    return Error{Errc::kNoInput, path, "not found; a replayable submission is a folder with a fairway.toml (see submissions/README.md)"};
+  }
+  s.config_text.assign(reinterpret_cast<const char*>(bytes->data()), bytes->size());
+  s.config_sha256 = sha256(std::string_view(s.config_text));
+
+  FAIRWAY_ASSIGN(TomlDocument document, TomlDocument::parse(s.config_text, path));
+  TableReader root = document.root();
+  root.integer("edition", {}, kEdition, kEdition);
+  s.name = root.text("name", {});
+
+  auto section = [&](const char* key, bool required, auto&& read) -> Status {
+    TableReader t = root.table(key, required);
+    read(t);
+    return t.finish();
+  };
+  FAIRWAY_TRY(section("model", true, [&](TableReader& t) { read_model(t, s.model); }));
+  FAIRWAY_TRY(section("numerics", false, [&](TableReader& t) { read_numerics(t, s); }));
+  FAIRWAY_TRY(section("data", true, [&](TableReader& t) { read_data(t, paths, s); }));
+  FAIRWAY_TRY(section("train", true, [&](TableReader& t) { read_train(t, s); }));
+  FAIRWAY_TRY(section("optimizer", true, [&](TableReader& t) { read_optimizer(t, s.optimizer); }));
+  FAIRWAY_TRY(section("schedule", true, [&](TableReader& t) { read_schedule(t, s.schedule); }));
+  FAIRWAY_TRY(section("quantization", true, [&](TableReader& t) { read_quantization(t, s); }));
+  FAIRWAY_TRY(section("eval", false, [&](TableReader& t) { read_eval(t, s); }));
+  FAIRWAY_TRY(section("replay", false, [&](TableReader& t) { read_replay(t, s.replay); }));
+  FAIRWAY_TRY(root.finish());
+  if (auto status = model::check_config(s.model); !status) {
+    return Error{status.error().code, path + " " + status.error().where, status.error().what};
+  }
+  return s;
+}
+
+}  // namespace fairway::submission

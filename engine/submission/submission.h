@@ -1,0 +1,70 @@
+/// A replayable submission: the folder with a fairway.toml, read and checked. submissions/README.md lists every key.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/base/result.h"
+#include "engine/base/sha256.h"
+#include "engine/eval/windows.h"
+#include "engine/model/config.h"
+#include "engine/optim/optimizer.h"
+#include "engine/optim/schedule.h"
+#include "engine/quant/codec.h"
+#include "engine/quant/export_rules.h"
+
+namespace fairway::submission {
+
+struct DataConfig {
+  std::string path;       ///< folder with the shards; absolute after loading
+  std::string prefix;     ///< shards are <prefix>_train_*.bin and <prefix>_val_*.bin
+  std::string tokenizer;  ///< SentencePiece model; absolute after loading
+};
+
+struct TrainConfig {
+  int64_t seq_len = 1024;
+  int64_t batch_tokens = 524288;
+  int64_t grad_chunk_tokens = 8192;
+  int64_t virtual_workers = 8;
+  int64_t log_every = 200;
+  int64_t val_every = 0;  ///< 0: no validation during training
+  std::vector<uint64_t> seeds;
+};
+
+struct ReplayConfig {
+  int64_t commit_every = 0;      ///< steps between commitments of the state; 0: only the last step
+  int64_t checkpoint_every = 0;  ///< steps between checkpoints; 0: none
+  bool keep_states = false;      ///< keep the committed states, so that --level spot can start from them
+};
+
+struct Submission {
+  std::string directory;
+  std::string config_text;  ///< the bytes of fairway.toml: what counts as code
+  Digest config_sha256{};
+  std::string name;
+  model::ModelConfig model;
+  DataConfig data;
+  TrainConfig train;
+  optim::OptimizerConfig optimizer;
+  optim::ScheduleConfig schedule;
+  quant::ExportScheme scheme;
+  quant::CodecSetting codec;
+  eval::EvalConfig eval;
+  ReplayConfig replay;
+
+  /// Chunks of one optimizer step.
+  int64_t chunks_per_step() const { return train.batch_tokens / train.grad_chunk_tokens; }
+};
+
+/// What the command line may put in place of paths in the file; empty means "as in the file".
+struct DataOverride {
+  std::string data;
+  std::string tokenizer;
+};
+
+/// Reads DIR/fairway.toml. Errors: kNoInput without it; kData naming file, line and key for anything unknown, missing, out of
+/// range, or sizes that do not divide.
+Result<Submission> load_submission(const std::string& directory, const DataOverride& paths = {});
+
+}  // namespace fairway::submission

@@ -1,0 +1,254 @@
+#include "engine/train/trainer.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+
+#include "engine/base/file.h"
+#include "engine/base/progress.h"
+#include "kernels/accumulate.h"
+#include "kernels/num/exact_sum.h"
+
+namespace fairway::train {
+namespace {
+
+volatile sig_atomic_t interrupt_requested = 0;
+
+using Clock = std::chrono::steady_clock;
+
+int64_t milliseconds_since(Clock::time_point start) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - start).count();
+}
+
+std::string checkpoint_path(const std::string& dir) { return (std::filesystem::path(dir) / "checkpoint.state").string(); }
+
+/// One run, its parts and its loop.
+class Run {
+ public:
+  Run(const submission::Submission& s, const Validation* validation, const TrainOptions& options, comm::Communicator& c, RunLog* log,
+      data::TrainingBatches batches)
+      : s_(s), validation_(validation), options_(options), comm_(c), log_(log), batches_(std::move(batches)),
+        model_(std::make_unique<model::Gpt>(s.model)), optimizer_(s.optimizer, *model_) {}
+
+  Result<Trained> execute() {
+    FAIRWAY_TRY(start());
+    const int64_t last = last_step();
+    const uint64_t first = static_cast<uint64_t>(progress_.completed_steps);
+    std::unique_ptr<fairway::Progress> line;
+    if (options_.show_progress && comm_.is_root()) {
+      line = std::make_unique<fairway::Progress>("training", static_cast<uint64_t>(last) - first, "tok",
+                                                 static_cast<double>(s_.train.batch_tokens));
+    }
+    started_ = Clock::now();
+    bool wallclock_cap = false;
+    while (progress_.completed_steps < last && !wallclock_cap) {
+      FAIRWAY_TRY(one_step());
+      const int64_t done = progress_.completed_steps;
+      wallclock_cap = wallclock_limited() && agreed_elapsed_ms() >= static_cast<int64_t>(s_.schedule.max_wallclock_seconds * 1000.0);
+      const bool final_step = done == last || wallclock_cap;
+      FAIRWAY_TRY(after_step(final_step));
+      if (line) line->update(static_cast<uint64_t>(done) - first);
+      if (comm_.max(interrupt_requested) != 0 && !final_step) {
+        if (!options_.state_dir.empty()) FAIRWAY_TRY(save(checkpoint_path(options_.state_dir)));
+        return Error{Errc::kInterrupted, fmt::format("step {}", done),
+                     options_.state_dir.empty() ? "interrupted" : "interrupted; the state is saved, run the same command to go on"};
+      }
+    }
+    if (wallclock_cap) {
+      FAIRWAY_TRY(print(fmt::format("stopping_early: wallclock_cap train_time:{}ms step:{}/{}", progress_.elapsed_ms,
+                                    progress_.completed_steps, s_.schedule.iterations)));
+    }
+    return Trained{std::move(model_), std::move(progress_), last_loss_};
+  }
+
+ private:
+  Status print(const std::string& text) {
+    if (log_ == nullptr || !comm_.is_root()) return {};
+    return log_->line(text);
+  }
+
+  /// A replay follows its record, whatever the clock says.
+  bool wallclock_limited() const {
+    return s_.schedule.kind == optim::ScheduleKind::kWallclock && options_.replay_multipliers == nullptr;
+  }
+
+  int64_t last_step() const {
+    int64_t last = s_.schedule.iterations;
+    if (options_.replay_multipliers != nullptr) last = static_cast<int64_t>(options_.replay_multipliers->size());
+    return options_.stop_step.value_or(last);
+  }
+
+  Status start() {
+    model_->initialise(options_.seed);
+    progress_.seed = options_.seed;
+    std::string from = options_.start_state;
+    if (from.empty() && options_.resume && !options_.state_dir.empty()) {
+      const std::string checkpoint = checkpoint_path(options_.state_dir);
+      int64_t exists = std::filesystem::exists(checkpoint) ? 1 : 0;
+      if (comm_.max(exists) != 0) from = checkpoint;
+    }
+    if (!from.empty()) {
+      auto loaded = read_state(from, s_.config_sha256, options_.seed, *model_, optimizer_);
+      if (comm_.max(loaded ? 0 : 1) != 0) {
+        return loaded ? Error{Errc::kData, from, "another rank cannot read the checkpoint"} : loaded.error();
+      }
+      progress_ = std::move(*loaded);
+      base_elapsed_ms_ = progress_.elapsed_ms;
+      FAIRWAY_TRY(print(fmt::format("resuming from step:{} {}", progress_.completed_steps, from)));
+    }
+    for (auto& p : model_->parameters()) p->clear_gradient();
+    const size_t rows = static_cast<size_t>(batches_.rows_per_step()), length = static_cast<size_t>(s_.train.seq_len);
+    inputs_.resize(rows * length);
+    targets_.resize(rows * length);
+    return {};
+  }
+
+  /// Elapsed milliseconds as rank 0 sees them, on every rank.
+  int64_t agreed_elapsed_ms() {
+    int64_t elapsed = base_elapsed_ms_ + milliseconds_since(started_) - paused_ms_;
+    comm_.broadcast(std::as_writable_bytes(std::span(&elapsed, 1)));
+    return elapsed;
+  }
+
+  double multiplier() {
+    const int64_t k = progress_.completed_steps;
+    if (options_.replay_multipliers != nullptr) return (*options_.replay_multipliers)[static_cast<size_t>(k)];
+    if (s_.schedule.kind == optim::ScheduleKind::kSteps) return optim::multiplier_by_steps(s_.schedule, k);
+    return optim::multiplier_by_wallclock(s_.schedule, k, static_cast<double>(agreed_elapsed_ms()));
+  }
+
+  /// Chunks this rank computes: c with c mod size = rank. Leaves the loss of its tokens in loss_units.
+  Status my_chunks(int64_t& loss_units) {
+    const int64_t rows_per_chunk = s_.train.grad_chunk_tokens / s_.train.seq_len;
+    const size_t chunk = static_cast<size_t>(s_.train.grad_chunk_tokens);
+    for (int64_t c = comm_.rank(); c < s_.chunks_per_step(); c += comm_.size()) {
+      model::Batch batch;
+      batch.sequences = rows_per_chunk;
+      batch.length = s_.train.seq_len;
+      batch.inputs = std::span(inputs_).subspan(static_cast<size_t>(c) * chunk, chunk);
+      batch.targets = std::span(targets_).subspan(static_cast<size_t>(c) * chunk, chunk);
+      batch.training = true;
+      batch.term_limit = kernels::term_limit(s_.train.batch_tokens);
+      batch.chunk_term_limit = kernels::term_limit(s_.chunks_per_step());
+      FAIRWAY_TRY(model_->tape().forward(batch));
+      auto& nll = model_->tape().nll();
+      for (size_t i = 0; i < nll.size(); ++i) loss_units += num::loss_units(nll[i]);
+      FAIRWAY_TRY(model_->tape().backward());
+    }
+    return {};
+  }
+
+  Status one_step() {
+    const int64_t step = progress_.completed_steps;
+    auto at_step = [&](const Error& e) {
+      return Error{e.code, fmt::format("step {}: {}", step + 1, e.where), e.what};
+    };
+    const double lambda = multiplier();
+    for (auto& p : model_->parameters()) p->clear_gradient();
+    int64_t loss_units = 0;
+    Status status = batches_.fill_step(step, inputs_, targets_);
+    if (status) status = my_chunks(loss_units);
+    if (comm_.max(status ? 0 : 1) != 0) {
+      if (!status) return at_step(status.error());
+      return at_step(Error{Errc::kData, fmt::format("rank {}", comm_.rank()), "stopped because another rank met an error"});
+    }
+    for (auto& p : model_->parameters()) comm_.sum(p->gradients());
+    comm_.sum(std::span(&loss_units, 1));
+    if (Status s = optimizer_.step(step, lambda, s_.train.batch_tokens); !s) return at_step(s.error());
+    last_loss_ = static_cast<double>(loss_units) * 0x1p-26 / static_cast<double>(s_.train.batch_tokens);
+    progress_.completed_steps = step + 1;
+    progress_.multipliers.push_back(lambda);
+    return {};
+  }
+
+  Status after_step(bool final_step) {
+    const int64_t done = progress_.completed_steps;
+    progress_.elapsed_ms = agreed_elapsed_ms();
+    const double average = static_cast<double>(progress_.elapsed_ms) / static_cast<double>(done);
+    if (done <= 10 || done % s_.train.log_every == 0 || final_step) {
+      FAIRWAY_TRY(print(fmt::format("step:{}/{} train_loss:{:.4f} train_time:{}ms step_avg:{:.2f}ms", done, s_.schedule.iterations,
+                                    last_loss_, progress_.elapsed_ms, average)));
+    }
+    const int64_t every = s_.replay.commit_every;
+    const bool commit = final_step || (every > 0 && done % every == 0);
+    const bool checkpoint = !options_.state_dir.empty() && s_.replay.checkpoint_every > 0 && done % s_.replay.checkpoint_every == 0;
+    if (commit) {
+      progress_.commitments.push_back({done, state_root(*model_, optimizer_, done)});
+      if (s_.replay.keep_states && !options_.state_dir.empty()) {
+        FAIRWAY_TRY(save((std::filesystem::path(options_.state_dir) / fmt::format("step_{:08}.state", done)).string()));
+      }
+    }
+    if (validation_ != nullptr && (final_step || (s_.train.val_every > 0 && done % s_.train.val_every == 0))) {
+      const auto paused = Clock::now();
+      FAIRWAY_TRY(validate(average));
+      paused_ms_ += milliseconds_since(paused);
+    }
+    if (checkpoint) FAIRWAY_TRY(save(checkpoint_path(options_.state_dir)));
+    return {};
+  }
+
+  /// The standard evaluation of the weights as they are, for the log.
+  Status validate(double average) {
+    eval::EvalRun run{{eval::Method::kStandard, s_.eval.seq_len, s_.eval.seq_len}, validation_->set.tokens(),
+                      &validation_->accounting, &comm_, {}, ""};
+    FAIRWAY_ASSIGN(eval::Scores scores, eval::evaluate(*model_, run));
+    return print(fmt::format("step:{}/{} val_loss:{:.4f} val_bpb:{:.4f} train_time:{}ms step_avg:{:.2f}ms", progress_.completed_steps,
+                             s_.schedule.iterations, scores.val_loss, scores.val_bpb, progress_.elapsed_ms, average));
+  }
+
+  Status save(const std::string& path) {
+    Status status;
+    if (comm_.is_root()) status = write_state(path, s_.config_sha256, *model_, optimizer_, progress_);
+    if (comm_.max(status ? 0 : 1) != 0) {
+      return status ? Error{Errc::kIo, path, "rank 0 could not write the state"} : status.error();
+    }
+    return {};
+  }
+
+  const submission::Submission& s_;
+  const Validation* validation_;
+  const TrainOptions& options_;
+  comm::Communicator& comm_;
+  RunLog* log_;
+  data::TrainingBatches batches_;
+  std::unique_ptr<model::Gpt> model_;
+  optim::Optimizer optimizer_;
+  Progress progress_;
+  std::vector<uint16_t> inputs_, targets_;
+  Clock::time_point started_;
+  int64_t base_elapsed_ms_ = 0, paused_ms_ = 0;
+  double last_loss_ = 0.0;
+};
+
+void request_interrupt(int) { interrupt_requested = 1; }
+
+}  // namespace
+
+void install_interrupt_handler() {
+  struct sigaction action {};
+  action.sa_handler = request_interrupt;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = SA_RESETHAND;  // a second Ctrl-C ends the process at once
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+bool interrupted() { return interrupt_requested != 0; }
+
+Result<Trained> train(const submission::Submission& s, const DataFiles& files, const Validation* validation,
+                      const TrainOptions& options, comm::Communicator& communicator, RunLog* log) {
+  if (s.chunks_per_step() % communicator.size() != 0) {
+    return Error{Errc::kUsage, "mpirun -np", fmt::format("{} ranks do not divide the {} chunks of a step", communicator.size(),
+                                                         s.chunks_per_step())};
+  }
+  if (!options.state_dir.empty() && communicator.is_root()) FAIRWAY_TRY(make_directories(options.state_dir));
+  FAIRWAY_ASSIGN(auto stream, data::TokenStream::open(files.train_paths, static_cast<int32_t>(s.model.vocab_size)));
+  FAIRWAY_ASSIGN(auto batches, data::TrainingBatches::create(std::move(stream), {s.train.batch_tokens, s.train.seq_len, s.train.virtual_workers}));
+  Run run(s, validation, options, communicator, log, std::move(batches));
+  return run.execute();
+}
+
+}  // namespace fairway::train
