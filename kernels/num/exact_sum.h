@@ -7,7 +7,7 @@ namespace fairway::num {
 
 /// Gradients are summed in units of 2^-30.
 constexpr int32_t kGradientUnitLog2 = -30;
-/// Probabilities (softmax denominators) in units of 2^-30, rounded down.
+/// Terms of softmax denominators in units of 2^-30.
 constexpr int32_t kProbabilityUnitLog2 = -30;
 /// Losses (nll in nats) in units of 2^-26; an nll is below 2^10 or the run stops.
 constexpr int32_t kLossUnitLog2 = -26;
@@ -22,8 +22,9 @@ FAIRWAY_HD int64_t gradient_units_large(float x) {
   return absolute(x) < 0x1p21f ? round_to_int64(units) : static_cast<int64_t>(units);
 }
 
-/// floor(p * 2^30) for 0 <= p < 2^20.
-FAIRWAY_HD int64_t probability_units(float p) { return floor_to_int64(static_cast<double>(p) * 0x1p30); }
+/// p * 2^30 rounded to nearest even, for 0 <= p < 2^20. To nearest, because rounding thousands of small terms down would add up:
+/// with 8,192 logits the probabilities would sum to 1 + 4e-6.
+FAIRWAY_HD int64_t probability_units(float p) { return round_to_int64(static_cast<double>(p) * 0x1p30); }
 
 /// round(nll * 2^26), |nll| < kLossLimit.
 FAIRWAY_HD int64_t loss_units(float nll) { return round_to_int64(static_cast<double>(nll) * 0x1p26); }

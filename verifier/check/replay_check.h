@@ -1,0 +1,32 @@
+/// Replaying a submission and comparing bits with its record.
+#pragma once
+
+#include <string>
+
+#include "engine/replay/pipeline.h"
+#include "verifier/report/report.h"
+
+namespace fairway::verifier {
+
+enum class Level {
+  kEval,  ///< load the artifact, score again
+  kSpot,  ///< run randomly chosen segments between committed states again, then as kEval
+  kFull,  ///< train again from the start
+};
+
+struct ReplayOptions {
+  Level level = Level::kEval;
+  std::string record_dir;     ///< holds replay.json, schedule.f64 and the artifact of one seed
+  std::string work_dir;       ///< where a full replay writes; must differ from record_dir
+  int64_t segments = 2;       ///< kSpot
+  uint64_t choice_seed = 0;   ///< kSpot: which segments; printed
+  bool resume = true;         ///< kFull: continue an interrupted replay in work_dir
+  bool show_progress = true;
+};
+
+/// Adds the checks of one seed to the report. Errors are for what prevents an answer (missing or unusable input, I/O,
+/// interruption); a difference is a failed check, not an error.
+Status check_replay(const submission::Submission& s, const train::DataFiles& files, const train::Validation& validation,
+                             const ReplayOptions& options, comm::Communicator& communicator, Report& report);
+
+}  // namespace fairway::verifier

@@ -1,0 +1,57 @@
+/// One file per command; main.cc picks it. A command parses its own arguments and returns the exit code.
+#pragma once
+
+#include <boost/program_options.hpp>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/base/result.h"
+
+namespace fairway::cli {
+
+/// 0 and the codes of design.md §3 / sysexits.h. Errors are printed by main.
+using ExitCode = Result<int>;
+using Arguments = std::vector<std::string>;
+
+struct Command {
+  const char* name;     ///< "train"
+  const char* summary;  ///< one line for the overview
+  ExitCode (*run)(const Arguments& arguments);
+};
+
+const std::vector<Command>& commands();
+
+ExitCode run_data(const Arguments& arguments);
+ExitCode run_train(const Arguments& arguments);
+ExitCode run_eval(const Arguments& arguments);
+ExitCode run_export(const Arguments& arguments);
+ExitCode run_verify(const Arguments& arguments);
+
+/// Options of a command, its positional arguments and its help page.
+class Parser {
+ public:
+  /// `usage`: "fairway train DIR --out OUT [options]"; `text`: what the command does, several lines.
+  Parser(std::string usage, std::string text);
+  boost::program_options::options_description& options() { return options_; }
+  /// A positional argument that must be given.
+  void positional(const char* name, const char* description);
+  /// Error kUsage with what is wrong and where to read on. `help_shown`: the page was printed, the command ends with 0.
+  Result<boost::program_options::variables_map> parse(const Arguments& arguments, bool& help_shown);
+
+ private:
+  std::string usage_, text_;
+  boost::program_options::options_description options_{"Options"};
+  boost::program_options::options_description hidden_;
+  boost::program_options::positional_options_description positions_;
+  std::vector<std::string> required_;
+};
+
+/// Adds --data, --tokenizer and --threads; apply_common acts on --threads.
+void add_common(Parser& parser);
+Status apply_common(const boost::program_options::variables_map& v);
+
+/// Standard output is a terminal and NO_COLOR is not set.
+bool want_colour();
+
+}  // namespace fairway::cli

@@ -1,0 +1,99 @@
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+
+#include "engine/base/file.h"
+#include "engine/data/shard.h"
+#include "engine/replay/pipeline.h"
+#include "verifier/cli/command.h"
+
+namespace fairway::cli {
+namespace {
+
+namespace po = boost::program_options;
+
+/// The model's parameters from wherever the command line says.
+Status load_model(const po::variables_map& v, const submission::Submission& s, model::Gpt& model) {
+  if (v.count("weights") != 0) return replay::import_weights(v["weights"].as<std::string>(), model);
+  if (v.count("init") != 0) {
+    model.initialise(v["init"].as<uint64_t>());
+    return {};
+  }
+  const std::string artifact = v["artifact"].as<std::string>();
+  FAIRWAY_ASSIGN(auto container, replay::read_artifact(artifact, s, model));
+  return replay::unpack(container, s, artifact, model);
+}
+
+void add_model_options(Parser& parser) {
+  parser.options().add_options()
+      ("artifact", po::value<std::string>(), "artifact file of this submission (model.zlib or model.zst)")
+      ("weights", po::value<std::string>(), "safetensors under the upstream names")
+      ("init", po::value<uint64_t>(), "the initial weights of this seed");
+}
+
+Status one_source(const po::variables_map& v) {
+  if (v.count("artifact") + v.count("weights") + v.count("init") == 1) return {};
+  return Error{Errc::kUsage, "", "give exactly one of --artifact, --weights and --init"};
+}
+
+}  // namespace
+
+ExitCode run_eval(const Arguments& arguments) {
+  Parser parser("fairway eval DIR (--artifact FILE | --weights W.safetensors) [options]",
+                "Scores a model on the submission's validation data, or on the tokens of one shard, by the evaluation its\n"
+                "fairway.toml describes. Prints the upstream result lines.");
+  parser.positional("DIR", "folder with fairway.toml");
+  add_model_options(parser);
+  parser.options().add_options()
+      ("tokens", po::value<std::string>(), "score this shard instead of the validation set")
+      ("nll-out", po::value<std::string>()->default_value(""), "write one binary32 nll per prediction, in scoring order");
+  add_common(parser);
+  bool help = false;
+  FAIRWAY_ASSIGN(auto v, parser.parse(arguments, help));
+  if (help) return 0;
+  FAIRWAY_TRY(apply_common(v));
+  FAIRWAY_TRY(one_source(v));
+  FAIRWAY_ASSIGN(auto s, submission::load_submission(v["DIR"].as<std::string>(), {v["data"].as<std::string>(), v["tokenizer"].as<std::string>()}));
+  model::Gpt model(s.model);
+  FAIRWAY_TRY(load_model(v, s, model));
+  train::DataFiles files;
+  if (v.count("tokens") != 0) {
+    files.val_paths = {v["tokens"].as<std::string>()};
+  } else {
+    FAIRWAY_ASSIGN(files, train::open_data(s, false));
+  }
+  FAIRWAY_ASSIGN(auto validation, train::open_validation(s, files));
+  FAIRWAY_ASSIGN(auto communicator, comm::create_communicator());
+  const auto start = std::chrono::steady_clock::now();
+  FAIRWAY_ASSIGN(auto scores, replay::score(model, s, validation, v["nll-out"].as<std::string>(), true, *communicator));
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
+  if (!communicator->is_root()) return 0;
+  for (const std::string& line : replay::result_lines(s, scores, ms)) std::fputs((line + "\n").c_str(), stdout);
+  std::fputs(fmt::format("tokens:{} bytes:{} scores_sha256:{}\n", scores.tokens, scores.bytes, hex(scores.stream_sha256)).c_str(), stdout);
+  return 0;
+}
+
+ExitCode run_export(const Arguments& arguments) {
+  Parser parser("fairway export DIR (--artifact FILE | --weights W | --init SEED) --out W.safetensors",
+                "Writes a model's parameters as safetensors under the upstream names: tok_emb.weight as BF16, the rest as F32.\n"
+                "From an artifact these are the dequantised values that are scored.");
+  parser.positional("DIR", "folder with fairway.toml");
+  add_model_options(parser);
+  parser.options().add_options()("out", po::value<std::string>()->required(), "file to write");
+  add_common(parser);
+  bool help = false;
+  FAIRWAY_ASSIGN(auto v, parser.parse(arguments, help));
+  if (help) return 0;
+  FAIRWAY_TRY(apply_common(v));
+  FAIRWAY_TRY(one_source(v));
+  FAIRWAY_ASSIGN(auto s, submission::load_submission(v["DIR"].as<std::string>(), {v["data"].as<std::string>(), v["tokenizer"].as<std::string>()}));
+  model::Gpt model(s.model);
+  FAIRWAY_TRY(load_model(v, s, model));
+  FAIRWAY_ASSIGN(auto bytes, replay::export_weights(model, s));
+  FAIRWAY_TRY(write_file_atomic(v["out"].as<std::string>(), bytes));
+  return 0;
+}
+
+}  // namespace fairway::cli

@@ -1,0 +1,67 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <sstream>
+
+#include "kernels/cpu/parallel.h"
+#include "verifier/cli/command.h"
+
+namespace fairway::cli {
+
+namespace po = boost::program_options;
+
+Parser::Parser(std::string usage, std::string text) : usage_(std::move(usage)), text_(std::move(text)) {
+  options_.add_options()("help,h", "show this page");
+}
+
+void Parser::positional(const char* name, const char* description) {
+  hidden_.add_options()(name, po::value<std::string>(), description);
+  positions_.add(name, 1);
+  required_.push_back(name);
+}
+
+Result<po::variables_map> Parser::parse(const Arguments& arguments, bool& help_shown) {
+  help_shown = false;
+  const std::string see = fmt::format("; see `{} --help`", usage_.substr(0, usage_.find(' ', usage_.find(' ') + 1)));
+  po::variables_map v;
+  try {
+    po::options_description all;
+    all.add(options_).add(hidden_);
+    po::store(po::command_line_parser(arguments).options(all).positional(positions_).run(), v);
+    po::notify(v);
+  } catch (const po::error& e) {
+    return Error{Errc::kUsage, "", e.what() + see};
+  }
+  if (v.count("help") != 0) {
+    std::ostringstream page;
+    page << "Usage: " << usage_ << "\n\n" << text_ << "\n\n" << options_;
+    std::fputs(page.str().c_str(), stdout);
+    help_shown = true;
+    return v;
+  }
+  for (const std::string& name : required_) {
+    if (v.count(name) == 0) return Error{Errc::kUsage, "", fmt::format("the argument {} is missing{}", name, see)};
+  }
+  return v;
+}
+
+void add_common(Parser& parser) {
+  parser.options().add_options()
+      ("data", po::value<std::string>()->default_value(""), "folder with the token shards, instead of data.path")
+      ("tokenizer", po::value<std::string>()->default_value(""), "SentencePiece model, instead of data.tokenizer")
+      ("threads", po::value<int>()->default_value(0), "worker threads; 0: all cores (the bits do not depend on it)");
+}
+
+Status apply_common(const po::variables_map& v) {
+  const int threads = v["threads"].as<int>();
+  if (threads < 0 || threads > 1024) return Error{Errc::kUsage, "--threads", "must be from 0 to 1024"};
+  if (threads > 0) kernels::set_thread_count(threads);
+  return {};
+}
+
+bool want_colour() { return isatty(1) != 0 && std::getenv("NO_COLOR") == nullptr; }
+
+}  // namespace fairway::cli

@@ -1,0 +1,48 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "engine/replay/pipeline.h"
+#include "verifier/cli/command.h"
+
+namespace fairway::cli {
+
+namespace po = boost::program_options;
+
+ExitCode run_train(const Arguments& arguments) {
+  Parser parser("fairway train DIR --out OUT [options]",
+                "Trains the submission in DIR for each of its seeds: OUT/seed_<N>/ receives train.log, the artifact (model.zlib or\n"
+                "model.zst), scores.f32 (nll of every prediction), schedule.f64 and, last, replay.json. The log has the upstream line\n"
+                "shapes. An interrupted run goes on from its last checkpoint when the same command is given again.\n"
+                "Several ranks: mpirun -np N fairway train DIR --out OUT, with N dividing the chunks of a step; the bits are the same.");
+  parser.positional("DIR", "folder with fairway.toml");
+  parser.options().add_options()
+      ("out", po::value<std::string>()->required(), "folder for the results")
+      ("seed", po::value<uint64_t>(), "train only this seed, which need not be in the file")
+      ("fresh", "start again even if there is a checkpoint")
+      ("quiet", "no log on standard output, no progress line");
+  add_common(parser);
+  bool help = false;
+  FAIRWAY_ASSIGN(auto v, parser.parse(arguments, help));
+  if (help) return 0;
+  FAIRWAY_TRY(apply_common(v));
+  FAIRWAY_ASSIGN(auto s, submission::load_submission(v["DIR"].as<std::string>(), {v["data"].as<std::string>(), v["tokenizer"].as<std::string>()}));
+  FAIRWAY_ASSIGN(auto communicator, comm::create_communicator());
+  FAIRWAY_ASSIGN(auto files, train::open_data(s, true));
+  FAIRWAY_ASSIGN(auto validation, train::open_validation(s, files));
+  std::vector<uint64_t> seeds = s.train.seeds;
+  if (v.count("seed") != 0) seeds = {v["seed"].as<uint64_t>()};
+  for (uint64_t seed : seeds) {
+    replay::RunOptions run;
+    run.seed = seed;
+    run.out_dir = (std::filesystem::path(v["out"].as<std::string>()) / fmt::format("seed_{}", seed)).string();
+    run.resume = v.count("fresh") == 0;
+    run.echo = v.count("quiet") == 0;
+    run.show_progress = run.echo;
+    FAIRWAY_ASSIGN(auto record, replay::run_seed(s, files, validation, run, *communicator));
+    (void)record;
+  }
+  return 0;
+}
+
+}  // namespace fairway::cli

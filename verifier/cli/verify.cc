@@ -1,0 +1,110 @@
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <filesystem>
+
+#include "engine/replay/pipeline.h"
+#include "verifier/check/replay_check.h"
+#include "verifier/cli/command.h"
+
+namespace fairway::cli {
+namespace {
+
+namespace po = boost::program_options;
+namespace fs = std::filesystem;
+
+/// What a person wants to see beside the checks.
+void print_record(const replay::Record& r) {
+  const auto& i = r.identity;
+  auto info = [&](const char* key) {
+    auto at = r.informative.find(key);
+    return at == r.informative.end() ? std::string("-") : at->second;
+  };
+  std::fputs(fmt::format("seed {}: {} steps, train_loss {}, val_loss {:.8f}, val_bpb {:.8f}\n"
+                         "  bytes     {} of 16000000 (model {}, code {})\n"
+                         "  container {}\n  scores    {}\n  state     {}\n  identity  {}\n",
+                         i.seed, i.steps, info("train_loss"), i.val_loss, i.val_bpb, info("total_bytes"), info("artifact_bytes"), info("code_bytes"),
+                         hex(i.container_sha256), hex(i.scores_sha256), i.commitments.empty() ? "-" : hex(i.commitments.back().root),
+                         hex(replay::identity_digest(i)))
+                 .c_str(),
+             stdout);
+}
+
+}  // namespace
+
+ExitCode run_verify(const Arguments& arguments) {
+  Parser parser("fairway verify DIR [--record OUT] [--level eval|spot|full] [options]",
+                "Replays a submission and compares every bit with its record, the folder `fairway train` wrote.\n"
+                "  eval  load the artifact and score again\n"
+                "  spot  also run randomly chosen segments between committed states again (needs replay.keep_states)\n"
+                "  full  also train again from the start\n"
+                "Without a record, --level full makes one first: the submission is trained twice. Interrupted work goes on when the\n"
+                "same command is given again.");
+  parser.positional("DIR", "folder with fairway.toml");
+  parser.options().add_options()
+      ("record", po::value<std::string>()->default_value(""), "folder of the recorded runs; default: DIR/record, else --out")
+      ("level", po::value<std::string>()->default_value("full"), "eval, spot or full")
+      ("out", po::value<std::string>()->default_value(""), "folder for what is computed; default: ./out/<name>")
+      ("seed", po::value<uint64_t>(), "only this seed")
+      ("segments", po::value<int64_t>()->default_value(2), "spot: how many segments")
+      ("choice-seed", po::value<uint64_t>()->default_value(0), "spot: which segments are chosen")
+      ("format", po::value<std::string>()->default_value("text"), "text or json")
+      ("quiet", "no log of the first training, no progress line");
+  add_common(parser);
+  bool help = false;
+  FAIRWAY_ASSIGN(auto v, parser.parse(arguments, help));
+  if (help) return 0;
+  FAIRWAY_TRY(apply_common(v));
+  const std::string level_name = v["level"].as<std::string>(), format = v["format"].as<std::string>();
+  if (level_name != "eval" && level_name != "spot" && level_name != "full") return Error{Errc::kUsage, "--level", "must be eval, spot or full"};
+  if (format != "text" && format != "json") return Error{Errc::kUsage, "--format", "must be text or json"};
+  if (v["segments"].as<int64_t>() < 1) return Error{Errc::kUsage, "--segments", "must be at least 1"};
+  const bool text = format == "text";
+
+  FAIRWAY_ASSIGN(auto s, submission::load_submission(v["DIR"].as<std::string>(), {v["data"].as<std::string>(), v["tokenizer"].as<std::string>()}));
+  FAIRWAY_ASSIGN(auto communicator, comm::create_communicator());
+  const bool print = communicator->is_root();
+  verifier::ReplayOptions options;
+  options.level = level_name == "eval" ? verifier::Level::kEval : level_name == "spot" ? verifier::Level::kSpot : verifier::Level::kFull;
+  options.segments = v["segments"].as<int64_t>();
+  options.choice_seed = v["choice-seed"].as<uint64_t>();
+  options.show_progress = v.count("quiet") == 0;
+  FAIRWAY_ASSIGN(auto files, train::open_data(s, options.level != verifier::Level::kEval));
+  FAIRWAY_ASSIGN(auto validation, train::open_validation(s, files));
+
+  std::string out = v["out"].as<std::string>(), record = v["record"].as<std::string>();
+  if (out.empty()) out = (fs::path("out") / fs::path(s.directory).lexically_normal().filename()).string();
+  if (record.empty()) record = fs::exists(fs::path(s.directory) / "record") ? (fs::path(s.directory) / "record").string() : (fs::path(out) / "first").string();
+
+  std::vector<uint64_t> seeds = s.train.seeds;
+  if (v.count("seed") != 0) seeds = {v["seed"].as<uint64_t>()};
+  verifier::Report report;
+  report.subject_path = s.directory;
+  report.subject_sha256 = hex(s.config_sha256);
+  for (uint64_t seed : seeds) {
+    const std::string name = fmt::format("seed_{}", seed);
+    options.record_dir = (fs::path(record) / name).string();
+    options.work_dir = (fs::path(out) / "again" / name).string();
+    if (!fs::exists(fs::path(options.record_dir) / "replay.json")) {
+      if (options.level != verifier::Level::kFull) {
+        return Error{Errc::kNoInput, options.record_dir, "no record here; run `fairway train` first, or use --level full"};
+      }
+      replay::RunOptions run;
+      run.seed = seed;
+      run.out_dir = options.record_dir;
+      run.echo = text && v.count("quiet") == 0;
+      run.show_progress = options.show_progress;
+      FAIRWAY_ASSIGN(auto first, replay::run_seed(s, files, validation, run, *communicator));
+      (void)first;
+    }
+    FAIRWAY_TRY(verifier::check_replay(s, files, validation, options, *communicator, report));
+    if (text && print) {
+      FAIRWAY_ASSIGN(auto loaded, replay::read_record(options.record_dir));
+      print_record(loaded.record);
+    }
+  }
+  if (print) std::fputs((text ? verifier::to_text(report, want_colour()) : verifier::to_json(report)).c_str(), stdout);
+  return report.exit_code();
+}
+
+}  // namespace fairway::cli
