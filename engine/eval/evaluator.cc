@@ -15,6 +15,9 @@ static_assert(std::endian::native == std::endian::little, "score streams are wri
 /// Tokens run at once: enough to fill the machine, small enough for its caches. The bits do not depend on it.
 constexpr int64_t kBatchTokens = 8192;
 
+/// Losses below 2^10 nats in units of 2^-26 that int64 holds for certain.
+constexpr int64_t kMaxScored = int64_t{1} << 27;
+
 /// Consecutive windows of one shape.
 struct WindowGroup {
   int64_t first = 0, count = 0;
@@ -60,6 +63,9 @@ Status score_group(model::Gpt& model, const EvalRun& run, const WindowPlan& plan
 Result<Scores> evaluate(model::Gpt& model, const EvalRun& run) {
   FAIRWAY_CHECK(run.tokens.size() >= 2 && run.communicator != nullptr);
   FAIRWAY_ASSIGN(WindowPlan plan, WindowPlan::create(run.config, static_cast<int64_t>(run.tokens.size()) - 1));
+  if (plan.scored() > kMaxScored) {
+    return Error{Errc::kData, "evaluation", "more than 2^27 predictions to score; use fewer validation tokens or a larger stride"};
+  }
   const int ranks = run.communicator->size(), rank = run.communicator->rank();
   std::unique_ptr<Progress> progress;
   if (!run.progress_label.empty() && rank == 0) {

@@ -14,6 +14,7 @@ namespace {
 constexpr uint64_t kMaxConfigBytes = 1 << 20;
 constexpr int64_t kEdition = 1;
 constexpr int64_t kMaxChunkTokens = 8192;
+constexpr int64_t kMaxLossTerms = int64_t{1} << 27;  // so many losses below 2^10 nats in units of 2^-26 stay within int64
 
 using kernels::Products;
 
@@ -61,7 +62,7 @@ void read_optimizer(TableReader& t, optim::OptimizerConfig& o) {
 void read_train(TableReader& t, Submission& s) {
   TrainConfig& c = s.train;
   c.seq_len = t.integer("seq_len", {}, 1, 131072);
-  c.batch_tokens = t.integer("batch_tokens", {}, 1, int64_t{1} << 31);
+  c.batch_tokens = t.integer("batch_tokens", {}, 1, kMaxLossTerms);
   c.grad_chunk_tokens = t.integer("grad_chunk_tokens", {}, 1, kMaxChunkTokens);
   c.virtual_workers = t.integer("virtual_workers", 8, 1, 1024);
   c.log_every = t.integer("log_every", 200, 1, 1'000'000'000);

@@ -5,7 +5,8 @@
 
 namespace fairway::num {
 
-/// tanh(x). Error: < 2 ulp. tanh(+-infinity) = +-1; a NaN stays a NaN.
+/// tanh(x), odd to the bit. Error: < 1.34 ulp; worst 1.3367 at 0x1.34c5aap-1, over every float from 2^-14 up.
+/// tanh(+-0) = +-0; tanh(+-infinity) = +-1; a NaN stays a NaN.
 FAIRWAY_HD float tanh(float x) {
   float a = absolute(x);
   // Near zero an odd polynomial keeps the relative accuracy that 1 - 2/(e^2a + 1) would cancel away.
@@ -23,7 +24,8 @@ FAIRWAY_HD float tanh(float x) {
   return float_of(bits_of(a < 0.6f ? small : large) | (bits_of(x) & 0x80000000u));
 }
 
-/// 1 / (1 + e^-x). Error: < 2.6 ulp where the result is normal. A NaN stays a NaN.
+/// 1 / (1 + e^-x). Error: < 2.83 ulp where the result is normal; worst 2.8250 at -0x1.f4495ep+0, over every float beyond
+/// +-2^-30 (1.50 for positive x). Above 2 because three roundings follow the exponential. A NaN stays a NaN.
 FAIRWAY_HD float sigmoid(float x) {
   float e = exp(-absolute(x));
   float upper = 1.0f / (1.0f + e);

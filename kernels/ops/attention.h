@@ -22,7 +22,7 @@ FAIRWAY_HD float score_factor(int64_t head_dim) {
 /// A probability before normalisation: p = f * 2^-shift with f = 2^frac(t) in [1, 2] and shift = row maximum - floor(t).
 struct Probability {
   float p;         ///< 0 where the shift exceeds 126
-  uint32_t units;  ///< floor(p * 2^30), at most 2^31
+  uint32_t units;  ///< p * 2^30 rounded to nearest even, at most 2^31
 };
 
 /// t = the score in base 2, max_floor = M, the largest floor(t) of the row. t more than 128 below M counts as M - 128.
@@ -37,7 +37,13 @@ FAIRWAY_HD Probability probability(float t, int32_t max_floor) {
   uint32_t shift = static_cast<uint32_t>(max_floor - n);
   uint32_t mantissa = num::bits_of(f) - 0x3f000000u;  // f * 2^23, 2^24 for f = 2
   float p = num::float_of(num::bits_of(f) - (shift << 23));
-  return {shift > 126u ? 0.0f : p, shift > 31u ? 0u : (mantissa << 7) >> (shift & 31u)};
+  // f * 2^30 shifted right, ties to even: half a unit less one, and one more if the kept part is odd. A shift of 32 leaves at
+  // most a half, which goes to the even 0.
+  uint32_t scaled = mantissa << 7, s = shift & 31u;
+  uint32_t half = (1u << s) >> 1;
+  uint32_t odd = (scaled >> s) & 1u;
+  uint32_t units = s == 0u ? scaled : (scaled + half - 1u + odd) >> s;
+  return {shift > 126u ? 0.0f : p, shift > 31u ? 0u : units};
 }
 
 /// Integers ordered like binary32 values (NaNs aside), so that a row maximum is an integer maximum.

@@ -1,6 +1,6 @@
 /// Causal attention by its definition, one element at a time (NUMERICS.md, N5a): the quantiser and the products of
-/// definitions.h, int64 sums in the order of the indices, no tiles. Only exp2_unit is shared with kernels/, being part of the
-/// definition. One sequence, one key/value head.
+/// definitions.h, int64 sums in the order of the indices, no tiles. Only exp2_unit is shared with kernels/, being part
+/// of the definition. One sequence, one key/value head.
 #pragma once
 
 #include <algorithm>
@@ -20,8 +20,15 @@ class AttentionDefinition {
 
   AttentionDefinition(const AttentionShape& s, const test::Floats& q, const test::Floats& k, const test::Floats& v,
                       const test::Floats& dout)
-      : length_(s.length), depth_(s.head_dim), heads_(s.heads), products_(s.products),
-        bits_(s.products == Products::kS21 ? 21 : 14), q_(groups(q)), k_(groups(k)), v_(groups(v)), dout_(groups(dout)) {
+      : length_(s.length),
+        depth_(s.head_dim),
+        heads_(s.heads),
+        products_(s.products),
+        bits_(s.products == Products::kS21 ? 21 : 14),
+        q_(groups(q)),
+        k_(groups(k)),
+        v_(groups(v)),
+        dout_(groups(dout)) {
     const size_t rows = static_cast<size_t>(length_ * heads_);
     out.resize(rows * static_cast<size_t>(depth_));
     dq = out;
@@ -44,14 +51,17 @@ class AttentionDefinition {
     return g;
   }
   float product(const Group& a, const Group& b) const {
-    return test::scaled_integer(test::kept_products(a.q.data(), b.q.data(), depth_, products_), a.exponent + b.exponent - 2 * bits_);
+    return test::scaled_integer(test::kept_products(a.q.data(), b.q.data(), depth_, products_),
+                                a.exponent + b.exponent - 2 * bits_);
   }
   /// rint(fl?(S) * 2^n) of a block sum.
   static int64_t to_grid(int64_t s, int n) { return test::rounded(static_cast<double>(s), n); }
 
-  /// Block sums of terms[j] * rows[j][d] over j in [first, last), blocks of 64 counted from token 0, on the grid 2^grid.
-  std::vector<int64_t> block_sums(const std::vector<float>& terms, int64_t first, int64_t last, const std::vector<Group>& rows,
-                                  int64_t rows_stride, int64_t rows_offset, int grid) const {
+  /// Block sums of terms[j] * rows[j][d] over j in [first, last), blocks of 64 counted from token 0, on the grid
+  /// 2^grid.
+  std::vector<int64_t> block_sums(const std::vector<float>& terms, int64_t first, int64_t last,
+                                  const std::vector<Group>& rows, int64_t rows_stride, int64_t rows_offset,
+                                  int grid) const {
     std::vector<int64_t> total(static_cast<size_t>(depth_), 0);
     for (int64_t block = first / 64 * 64; block < last; block += 64) {
       const int64_t begin = std::max(block, first), end = std::min(block + 64, last);
@@ -103,7 +113,8 @@ class AttentionDefinition {
     const int grid = max_v - 40;
     const std::vector<int64_t> a = block_sums(terms, 0, i + 1, v_, 1, 0, grid);
     for (int64_t d = 0; d < depth_; ++d) {
-      out[at * static_cast<size_t>(depth_) + static_cast<size_t>(d)] = test::scaled_integer(a[static_cast<size_t>(d)], grid) / sum;
+      out[at * static_cast<size_t>(depth_) + static_cast<size_t>(d)] =
+          test::scaled_integer(a[static_cast<size_t>(d)], grid) / sum;
     }
 
     const float inverse = 1.0f / sum;
@@ -125,7 +136,8 @@ class AttentionDefinition {
     const int grid_q = max_exponent(dout_) + max_exponent(v_) + max_exponent(k_) - 36;
     const std::vector<int64_t> g = block_sums(terms, 0, i + 1, k_, 1, 0, grid_q);
     for (int64_t d = 0; d < depth_; ++d) {
-      dq[at * static_cast<size_t>(depth_) + static_cast<size_t>(d)] = test::scaled_integer(g[static_cast<size_t>(d)], grid_q) * root;
+      dq[at * static_cast<size_t>(depth_) + static_cast<size_t>(d)] =
+          test::scaled_integer(g[static_cast<size_t>(d)], grid_q) * root;
     }
   }
 

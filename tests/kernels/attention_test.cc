@@ -1,5 +1,6 @@
-// Attention: its error against binary64, its bits against a scalar transcription of the definition, and N6: no bit of an
-// output depends on later tokens, on the other sequences of a batch, on the instruction set or on the number of threads.
+// Attention: its error against binary64, its bits against a scalar transcription of the definition, and N6: no bit of
+// an output depends on later tokens, on the other sequences of a batch, on the instruction set or on the number of
+// threads.
 #include "kernels/attention.h"
 
 #include <algorithm>
@@ -32,7 +33,8 @@ enum class Kind {
   kSinkChannel,     ///< a sink made by a single channel, which dwarfs the first key's others
   kOutlierChannel,  ///< one channel of the keys and one of the values thirty times as large
 };
-constexpr Kind kKinds[] = {Kind::kGaussian, Kind::kPeaked, Kind::kSink, Kind::kOutlierTokens, Kind::kSinkChannel, Kind::kOutlierChannel};
+constexpr Kind kKinds[] = {Kind::kGaussian,      Kind::kPeaked,      Kind::kSink,
+                           Kind::kOutlierTokens, Kind::kSinkChannel, Kind::kOutlierChannel};
 
 std::string name(Kind kind) {
   const char* names[] = {"gaussian", "peaked", "sink", "outlier tokens", "sink channel", "outlier channel"};
@@ -62,7 +64,8 @@ Inputs make(Kind kind, const AttentionShape& s, uint64_t seed) {
     for (size_t i = 0; i < x.dout.size(); ++i) x.dout[i] *= i / width % 50 == 30 ? 30.0f : 1.0f;
   } else if (kind == Kind::kSinkChannel) {
     for (size_t i = 0; i < x.q.size(); i += depth) x.q[i] = 4.0f;
-    for (size_t i = 0; i < x.k.size(); i += depth) x.k[i] = first_of_sequence(i) ? std::log(99.0f * length) * root / 4.0f : 0.0f;
+    for (size_t i = 0; i < x.k.size(); i += depth)
+      x.k[i] = first_of_sequence(i) ? std::log(99.0f * length) * root / 4.0f : 0.0f;
   } else if (kind == Kind::kOutlierChannel) {
     // The queries' share of the channel is small, as in trained models.
     for (size_t i = 1; i < x.q.size(); i += depth) x.q[i] *= 0.1f;
@@ -77,15 +80,16 @@ bool forward(const Inputs& x, Outputs& y) {
   y.out.assign(x.q.size(), -1.0f);
   y.row_max.assign(rows, 0);
   y.row_units.assign(rows, 0);
-  return attention_forward({x.shape, x.q.data(), x.k.data(), x.v.data(), y.out.data(), y.row_max.data(), y.row_units.data()});
+  return attention_forward(
+      {x.shape, x.q.data(), x.k.data(), x.v.data(), y.out.data(), y.row_max.data(), y.row_units.data()});
 }
 
 bool backward(const Inputs& x, Outputs& y) {
   y.dq.assign(x.q.size(), -1.0f);
   y.dk.assign(x.k.size(), -1.0f);
   y.dv.assign(x.v.size(), -1.0f);
-  return attention_backward({x.shape, x.q.data(), x.k.data(), x.v.data(), x.dout.data(), y.row_max.data(), y.row_units.data(),
-                             y.dq.data(), y.dk.data(), y.dv.data()});
+  return attention_backward({x.shape, x.q.data(), x.k.data(), x.v.data(), x.dout.data(), y.row_max.data(),
+                             y.row_units.data(), y.dq.data(), y.dk.data(), y.dv.data()});
 }
 
 Outputs run(const Inputs& x) {
@@ -205,7 +209,8 @@ TEST(AttentionAccuracy, TwentyOneBitsGainAFactorOfFifty) {
 
 TEST(AttentionAccuracy, HoldsForEveryHeadWidthAndAwkwardLength) {
   for (int64_t depth : {16, 32, 64, 128}) {
-    for (int64_t length : {5, 63, 64, 65, 200}) {  // with one token dq and dk are zero: ASingleTokenAttendsToItselfAlone
+    for (int64_t length :
+         {5, 63, 64, 65, 200}) {  // with one token dq and dk are zero: ASingleTokenAttendsToItselfAlone
       for (Products p : {Products::kP3, Products::kP4, Products::kS21}) {
         Inputs x = make(Kind::kGaussian, {2, length, 4, 2, depth, p}, 20);
         expect_accurate(x, kP3Bounds, "D " + std::to_string(depth) + ", T " + std::to_string(length), false);
@@ -223,8 +228,8 @@ TEST(Attention, EqualsTheDefinitionWrittenOutElementByElement) {
           Inputs x = make(kind, {1, length, group, 1, depth, p}, static_cast<uint64_t>(length * depth));
           Outputs y = run(x);
           AttentionDefinition d(x.shape, x.q, x.k, x.v, x.dout);
-          const std::string where = name(kind) + ", " + std::to_string(length) + " tokens, depth " + std::to_string(depth) +
-                                    ", group " + std::to_string(group);
+          const std::string where = name(kind) + ", " + std::to_string(length) + " tokens, depth " +
+                                    std::to_string(depth) + ", group " + std::to_string(group);
           expect_same({d.out, d.dq, d.dk, d.dv, d.row_max, d.row_units}, y, where);
           if (HasFailure()) return;
         }
@@ -237,10 +242,14 @@ TEST(Attention, EqualsTheDefinitionForWildMagnitudes) {
   // Tokens whose sizes span sixty powers of two: shifts beyond 31 and 126, groups of subnormal terms, zero rows.
   std::mt19937_64 engine(77);
   for (int round = 0; round < 12; ++round) {
-    Inputs x = make(Kind::kGaussian, {1, 150, 2, 1, 32, round % 2 == 0 ? Products::kP3 : Products::kS21}, 100u + static_cast<uint64_t>(round));
+    Inputs x = make(Kind::kGaussian, {1, 150, 2, 1, 32, round % 2 == 0 ? Products::kP3 : Products::kS21},
+                    100u + static_cast<uint64_t>(round));
     auto scale_tokens = [&](Floats& m, int low, int high) {
       for (size_t t = 0; t < m.size(); t += 32) {
-        const float factor = engine() % 16 == 0 ? 0.0f : std::ldexp(1.0f, low + static_cast<int>(engine() % static_cast<uint64_t>(high - low + 1)));
+        const float factor =
+            engine() % 16 == 0
+                ? 0.0f
+                : std::ldexp(1.0f, low + static_cast<int>(engine() % static_cast<uint64_t>(high - low + 1)));
         for (size_t d = 0; d < 32; ++d) m[t + d] *= factor;
       }
     };
@@ -267,8 +276,8 @@ TEST(Attention, InstructionSetsAndThreadCountsChangeNoBit) {
   }
 }
 
-/// Replaces every token from `cut` on, in q, k and v; the new keys and values are `growth` times as large. (Queries as well
-/// would leave the range of scores, which is reported: ReportsScoresBeyondTheRangeOfTheShift.)
+/// Replaces every token from `cut` on, in q, k and v; the new keys and values are `growth` times as large. (Queries as
+/// well would leave the range of scores, which is reported: ReportsScoresBeyondTheRangeOfTheShift.)
 void change_later_tokens(Inputs& x, int64_t cut, uint64_t seed, float growth) {
   auto change = [&](Floats& m, int64_t width, uint64_t s, float scale) {
     Floats fresh = test::gaussian(m.size(), s, scale);

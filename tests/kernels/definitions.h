@@ -1,5 +1,5 @@
-/// The quantiser and the exact product, written a second time straight from the definition: frexp, ldexp and nearbyint in
-/// binary64, plain int64 sums, and a rounding done on the integer's bits. Slow, and shares no code with kernels/.
+/// The quantiser and the exact product, written a second time straight from the definition: frexp, ldexp and nearbyint
+/// in binary64, plain int64 sums, and a rounding done on the integer's bits. Slow, and shares no code with kernels/.
 #pragma once
 
 #include <array>
@@ -11,7 +11,9 @@
 
 namespace fairway::test {
 
-inline int64_t limit_of(int bits) { return bits == 7 ? 127 : bits == 14 ? 16319 : bits == 21 ? 2088895 : (int64_t{1} << 24) - 1; }
+inline int64_t limit_of(int bits) {
+  return bits == 7 ? 127 : bits == 14 ? 16319 : bits == 21 ? 2088895 : (int64_t{1} << 24) - 1;
+}
 
 /// rint(x * 2^n), ties to even; exact scaling in binary64.
 inline int64_t rounded(double x, int n) { return static_cast<int64_t>(std::nearbyint(std::ldexp(x, n))); }
@@ -75,9 +77,12 @@ inline int64_t kept_products(const int64_t* a, const int64_t* b, int64_t count, 
     const std::array<int, 3> x = slices_of(a[k], slices), y = slices_of(b[k], slices);
     for (int i = 0; i < slices; ++i) {
       for (int j = 0; j < slices; ++j) {
-        const bool kept = products == kernels::Products::kP3 ? i + j < 2 : products == kernels::Products::kP4 ? true : i + j <= 2;
+        const bool kept = products == kernels::Products::kP3   ? i + j < 2
+                          : products == kernels::Products::kP4 ? true
+                                                               : i + j <= 2;
         if (!kept) continue;
-        sum += static_cast<int64_t>(x[static_cast<size_t>(i)]) * y[static_cast<size_t>(j)] * (int64_t{1} << (7 * (2 * (slices - 1) - i - j)));
+        sum += static_cast<int64_t>(x[static_cast<size_t>(i)]) * y[static_cast<size_t>(j)] *
+               (int64_t{1} << (7 * (2 * (slices - 1) - i - j)));
       }
     }
   }

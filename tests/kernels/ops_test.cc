@@ -196,7 +196,8 @@ double total(const std::vector<Floats>& tensors) {
 TEST(SumOfSquaresTest, IsWithinTheStatedErrorForGaussianAndHeavyTails) {
   for (size_t count : {size_t{1}, size_t{4095}, size_t{4096}, size_t{4097}, size_t{1000000}}) {
     for (bool heavy : {false, true}) {
-      std::vector<Floats> tensors = {heavy ? test::student_t3(count, 6) : test::gaussian(count, 6), test::gaussian(count, 7, 1e-3f)};
+      std::vector<Floats> tensors = {heavy ? test::student_t3(count, 6) : test::gaussian(count, 6),
+                                     test::gaussian(count, 7, 1e-3f)};
       long double exact = 0.0L;
       for (const Floats& t : tensors) {
         for (float v : t) exact += static_cast<long double>(v) * v;
@@ -245,7 +246,9 @@ std::vector<uint16_t> random_targets(int64_t rows, int64_t vocab, uint64_t seed)
 }
 
 /// Logits as an untrained, a trained and a very sure model give them.
-Floats logits_of(int64_t rows, int64_t vocab, float scale, uint64_t seed) { return test::gaussian(sz(rows * vocab), seed, scale); }
+Floats logits_of(int64_t rows, int64_t vocab, float scale, uint64_t seed) {
+  return test::gaussian(sz(rows * vocab), seed, scale);
+}
 
 TEST(CrossEntropy, LossAndGradientAreWithinTheStatedErrorsOfBinary64) {
   for (int64_t vocab : {1024, 8192}) {
@@ -271,11 +274,14 @@ TEST(CrossEntropy, LossAndGradientAreWithinTheStatedErrorsOfBinary64) {
           ASSERT_LT(nll, 64.0);
           for (int64_t c = 0; c < vocab; ++c) {
             const double w = cap == 0.0f ? 0.0 : z[sz(c)] / cap;
-            gradient[sz(r * vocab + c)] = (std::exp(z[sz(c)] - max) / sum - (c == targets[sz(r)] ? 1.0 : 0.0)) * (1.0 - w * w);
+            gradient[sz(r * vocab + c)] =
+                (std::exp(z[sz(c)] - max) / sum - (c == targets[sz(r)] ? 1.0 : 0.0)) * (1.0 - w * w);
           }
         }
         const double error = test::relative_error(got.gradient, gradient);
-        std::printf("  V %5lld, cap %2.0f, logits %.1f: nll %.2e (from 16: %.2e), gradient %.2e\n", static_cast<long long>(vocab), static_cast<double>(cap), static_cast<double>(scale), usual, large, error);
+        std::printf("  V %5lld, cap %2.0f, logits %.1f: nll %.2e (from 16: %.2e), gradient %.2e\n",
+                    static_cast<long long>(vocab), static_cast<double>(cap), static_cast<double>(scale), usual, large,
+                    error);
         EXPECT_LE(usual, 4e-6) << vocab << " " << scale;
         EXPECT_LE(large, 6e-6) << vocab << " " << scale;
         EXPECT_LE(error, 1e-6) << vocab << " " << scale;
@@ -302,16 +308,19 @@ TEST(CrossEntropy, ProbabilitiesOfAllTargetsSumToOne) {
   for (int64_t vocab : {1024, 8192}) {
     for (float scale : {0.1f, 2.0f, 8.0f}) {
       const double error = normalisation_error(logits_of(1, vocab, scale, 10));
-      std::printf("  V %5lld, logits %.1f: sum of probabilities - 1 = %+.2e\n", static_cast<long long>(vocab), static_cast<double>(scale), error);
+      std::printf("  V %5lld, logits %.1f: sum of probabilities - 1 = %+.2e\n", static_cast<long long>(vocab),
+                  static_cast<double>(scale), error);
       EXPECT_LE(std::fabs(error), 5e-7);
     }
-    // One sure token above a floor of others whose weights are a few units: rounding down would lose half a unit of each.
+    // One sure token above a floor of others whose weights are a few units: rounding down would lose half a unit of
+    // each.
     for (float floor : {-18.0f, -19.0f, -20.0f}) {
       Floats row = logits_of(1, vocab, 0.5f, 11);
       for (float& v : row) v += floor;
       row[17] = 0.0f;
       const double error = normalisation_error(row);
-      std::printf("  V %5lld, floor %.0f: sum of probabilities - 1 = %+.2e\n", static_cast<long long>(vocab), static_cast<double>(floor), error);
+      std::printf("  V %5lld, floor %.0f: sum of probabilities - 1 = %+.2e\n", static_cast<long long>(vocab),
+                  static_cast<double>(floor), error);
       EXPECT_LE(std::fabs(error), 5e-7);
     }
   }
@@ -443,7 +452,8 @@ int64_t units(float x) { return test::rounded(x, 30); }
 
 TEST(Accumulate, AddsRoundedTermsInUnitsOfTwoToTheMinus30) {
   // Small, exact, halves of a unit, and beyond 2^21, where the other loop runs.
-  const Floats g = {0.0f, 1.0f, -1.0f, 0x1p-31f, 0x3p-31f, -0x1p-31f, 0x1.8p-30f, 1e-12f, 0x1p20f, 0x1.fffffep20f, 0x1p21f, -0x1.234568p30f, 0x1p31f};
+  const Floats g = {0.0f,   1.0f,    -1.0f,          0x1p-31f, 0x3p-31f,        -0x1p-31f, 0x1.8p-30f,
+                    1e-12f, 0x1p20f, 0x1.fffffep20f, 0x1p21f,  -0x1.234568p30f, 0x1p31f};
   for (size_t split = 0; split <= g.size(); ++split) {
     std::vector<int64_t> acc(g.size(), 5);
     ASSERT_TRUE(accumulate(g.data(), static_cast<int64_t>(split), 0x1p31f, acc.data()));
@@ -459,7 +469,9 @@ RC_GTEST_PROP(AccumulateProperty, TheOrderOfChunksChangesNoBit, ()) {
   for (size_t i = 0; i < chunks; ++i) g.push_back(test::student_t3(count, seed + i));
   auto sum = [&] {
     std::vector<int64_t> acc(count, 0);
-    for (const Floats& c : g) RC_ASSERT(accumulate(c.data(), static_cast<int64_t>(count), term_limit(static_cast<int64_t>(chunks)), acc.data()));
+    for (const Floats& c : g)
+      RC_ASSERT(
+          accumulate(c.data(), static_cast<int64_t>(count), term_limit(static_cast<int64_t>(chunks)), acc.data()));
     return acc;
   };
   const std::vector<int64_t> first = sum();
@@ -524,14 +536,16 @@ TEST(Accumulate, TheMeanIsTwoRoundings) {
   const std::vector<int64_t> acc = {0, 1, -1, (int64_t{1} << 30) * 12345, -987654321987654321, 77};
   Floats g(acc.size());
   accumulated_mean(acc.data(), static_cast<int64_t>(acc.size()), 524288.0f, g.data());
-  for (size_t i = 0; i < acc.size(); ++i) EXPECT_EQ(test::bits(g[i]), test::bits(test::scaled_integer(acc[i], -30) / 524288.0f));
+  for (size_t i = 0; i < acc.size(); ++i)
+    EXPECT_EQ(test::bits(g[i]), test::bits(test::scaled_integer(acc[i], -30) / 524288.0f));
 }
 
 // --- Element by element ---------------------------------------------------------------------------------------------
 
 TEST(Elementwise, ScalesMixesAndAddsInTheOrderWritten) {
   const int64_t rows = 21, n = 33;
-  const Floats x = test::gaussian(sz(rows * n), 23), z = test::gaussian(sz(rows * n), 24), s = test::gaussian(sz(n), 25), t = test::gaussian(sz(n), 26);
+  const Floats x = test::gaussian(sz(rows * n), 23), z = test::gaussian(sz(rows * n), 24),
+               s = test::gaussian(sz(n), 25), t = test::gaussian(sz(n), 26);
   Floats mixed(x.size()), added(x.size()), scaled(x.size()), sum = z;
   mix(x.data(), z.data(), s.data(), t.data(), rows, n, mixed.data());
   scaled_add(x.data(), s.data(), z.data(), rows, n, added.data());
@@ -548,7 +562,8 @@ TEST(Elementwise, ScalesMixesAndAddsInTheOrderWritten) {
 }
 
 TEST(Elementwise, ReluSquaredAndItsDerivative) {
-  const Floats a = {-2.0f, -0.0f, 0.0f, 0.5f, 3.0f, 1e30f, -kInfinity}, dh = {5.0f, 5.0f, -5.0f, 2.0f, -1.0f, 1.0f, kInfinity};
+  const Floats a = {-2.0f, -0.0f, 0.0f, 0.5f, 3.0f, 1e30f, -kInfinity},
+               dh = {5.0f, 5.0f, -5.0f, 2.0f, -1.0f, 1.0f, kInfinity};
   const Floats h = {0.0f, 0.0f, 0.0f, 0.25f, 9.0f, kInfinity, 0.0f}, da = {0.0f, 0.0f, 0.0f, 2.0f, -6.0f, 2e30f, 0.0f};
   Floats got(a.size());
   relu_squared(a.data(), static_cast<int64_t>(a.size()), got.data());

@@ -21,7 +21,8 @@ constexpr int kSlicedBits[] = {7, 14, 21};
 std::vector<int64_t> recombined(Quantised& m, int64_t r) {
   std::vector<int64_t> q(static_cast<size_t>(m.columns()), 0);
   for (int s = 0; s < slices_of_bits(m.bits()); ++s) {
-    for (int64_t k = 0; k < m.columns(); ++k) q[static_cast<size_t>(k)] = q[static_cast<size_t>(k)] * 128 + m.plane(s)[r * m.stride() + k];
+    for (int64_t k = 0; k < m.columns(); ++k)
+      q[static_cast<size_t>(k)] = q[static_cast<size_t>(k)] * 128 + m.plane(s)[r * m.stride() + k];
   }
   return q;
 }
@@ -29,26 +30,32 @@ std::vector<int64_t> recombined(Quantised& m, int64_t r) {
 /// Quantises x (rows, columns) and compares exponents, integers, ranges of the slices and the zero padding.
 ::testing::AssertionResult equals_definition(const Floats& x, int64_t rows, int64_t columns, int bits) {
   Quantised m;
-  if (!quantise_rows(x.data(), rows, columns, columns, bits, m)) return ::testing::AssertionFailure() << "reported as not finite";
-  if (m.rows() != rows || m.columns() != columns || m.bits() != bits) return ::testing::AssertionFailure() << "wrong shape";
+  if (!quantise_rows(x.data(), rows, columns, columns, bits, m))
+    return ::testing::AssertionFailure() << "reported as not finite";
+  if (m.rows() != rows || m.columns() != columns || m.bits() != bits)
+    return ::testing::AssertionFailure() << "wrong shape";
   for (int64_t r = 0; r < rows; ++r) {
     const test::Group expected(&x[static_cast<size_t>(r * columns)], columns, 1, bits);
     if (m.exponents()[r] != expected.exponent) {
-      return ::testing::AssertionFailure() << "row " << r << ": exponent " << m.exponents()[r] << ", expected " << expected.exponent << " at " << bits << " bits";
+      return ::testing::AssertionFailure() << "row " << r << ": exponent " << m.exponents()[r] << ", expected "
+                                           << expected.exponent << " at " << bits << " bits";
     }
     const std::vector<int64_t> q = recombined(m, r);
     for (int64_t k = 0; k < columns; ++k) {
       const int64_t want = expected.q[static_cast<size_t>(k)];
       if (q[static_cast<size_t>(k)] != want) {
-        return ::testing::AssertionFailure() << "row " << r << ", column " << k << ": " << q[static_cast<size_t>(k)] << ", expected " << want << " at " << bits << " bits";
+        return ::testing::AssertionFailure() << "row " << r << ", column " << k << ": " << q[static_cast<size_t>(k)]
+                                             << ", expected " << want << " at " << bits << " bits";
       }
-      if (std::abs(want) > test::limit_of(bits)) return ::testing::AssertionFailure() << "the definition leaves its limit: " << want;
+      if (std::abs(want) > test::limit_of(bits))
+        return ::testing::AssertionFailure() << "the definition leaves its limit: " << want;
     }
     for (int s = 0; s < slices_of_bits(bits); ++s) {
       for (int64_t k = 0; k < m.stride(); ++k) {
         const int v = m.plane(s)[r * m.stride() + k];
         if (k >= columns && v != 0) return ::testing::AssertionFailure() << "padding is not zero";
-        if (s == 0 ? v < -127 || v > 127 : v < -64 || v > 63) return ::testing::AssertionFailure() << "slice " << s << " out of range: " << v;
+        if (s == 0 ? v < -127 || v > 127 : v < -64 || v > 63)
+          return ::testing::AssertionFailure() << "slice " << s << " out of range: " << v;
       }
     }
   }
@@ -68,7 +75,8 @@ TEST(Quantiser, EqualsTheDefinitionForAwkwardSizes) {
   for (int bits : kSlicedBits) {
     for (int64_t rows : {1, 2, 63, 65}) {
       for (int64_t columns : {1, 2, 15, 17, 63, 64, 65, 200}) {
-        expect_definition(test::student_t3(static_cast<size_t>(rows * columns), static_cast<uint64_t>(columns)), rows, columns, bits);
+        expect_definition(test::student_t3(static_cast<size_t>(rows * columns), static_cast<uint64_t>(columns)), rows,
+                          columns, bits);
       }
     }
   }
@@ -79,7 +87,8 @@ TEST(Quantiser, EqualsTheDefinitionForEveryExponent) {
     Floats x;
     int64_t rows = 0;
     for (int e = -149; e <= 127; ++e, ++rows) {
-      for (float v : test::gaussian(20, static_cast<uint64_t>(e + 200), 0.3f)) x.push_back(std::ldexp(std::fmin(std::fmax(v, -0.99f), 0.99f), e));
+      for (float v : test::gaussian(20, static_cast<uint64_t>(e + 200), 0.3f))
+        x.push_back(std::ldexp(std::fmin(std::fmax(v, -0.99f), 0.99f), e));
       x.back() = std::ldexp(1.0f, e);
     }
     expect_definition(x, rows, 20, bits);
@@ -92,8 +101,9 @@ TEST(Quantiser, EveryMaximumNearTheLimitGetsTheRightExponent) {
     for (int e : {-101, -100, -99, -1, 0, 1, 60, 127}) {
       Floats x;
       int64_t rows = 0;
-      const float edges[] = {static_cast<float>((static_cast<double>(test::limit_of(bits)) + 0.5) / std::ldexp(1.0, bits)),
-                             static_cast<float>(static_cast<double>(test::limit_of(bits)) / std::ldexp(1.0, bits)), 1.0f, 0.5f};
+      const float edges[] = {
+          static_cast<float>((static_cast<double>(test::limit_of(bits)) + 0.5) / std::ldexp(1.0, bits)),
+          static_cast<float>(static_cast<double>(test::limit_of(bits)) / std::ldexp(1.0, bits)), 1.0f, 0.5f};
       for (float edge : edges) {
         float f = edge;
         for (int i = 0; i < 8; ++i) f = std::nextafter(f, 0.0f);
@@ -131,7 +141,8 @@ TEST(Quantiser, TiesGoToEven) {
 
 TEST(Quantiser, ZeroAndTinyGroupsHaveTheSmallestExponent) {
   for (int bits : kSlicedBits) {
-    Floats x = {0.0f, -0.0f, 0x1p-149f, -0x1p-149f, 0x1p-126f, 0x1p-127f, 0x1p-101f, 0x1p-102f, 0x1.fffffep-101f, 0x1p-110f};
+    Floats x = {0.0f,      -0.0f,     0x1p-149f, -0x1p-149f,       0x1p-126f,
+                0x1p-127f, 0x1p-101f, 0x1p-102f, 0x1.fffffep-101f, 0x1p-110f};
     expect_definition(x, 5, 2, bits);
     Quantised m;
     ASSERT_TRUE(quantise_rows(x.data(), 5, 2, 2, bits, m));
@@ -144,7 +155,8 @@ TEST(Quantiser, ZeroAndTinyGroupsHaveTheSmallestExponent) {
 
 TEST(Quantiser, ReportsWhatIsNotFiniteWhereverItStands) {
   for (int bits : kSlicedBits) {
-    for (float bad : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()}) {
+    for (float bad : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::quiet_NaN(),
+                      std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()}) {
       for (size_t at : {size_t{0}, size_t{64}, size_t{3 * 130 + 129}, size_t{99 * 130 + 77}}) {
         Floats x = test::gaussian(100 * 130, 1);
         x[at] = bad;
@@ -201,9 +213,11 @@ TEST(Quantiser, TwentyFourBitsEqualTheDefinition) {
     Floats x(4);
     for (float& v : x) v = test::random_finite(engine);
     if (round % 2 == 0) {
-      for (float& v : x) v = std::ldexp(v / std::ldexp(1.0f, std::ilogb(v == 0.0f ? 1.0f : v)), static_cast<int>(engine() % 30) - 110);
+      for (float& v : x)
+        v = std::ldexp(v / std::ldexp(1.0f, std::ilogb(v == 0.0f ? 1.0f : v)), static_cast<int>(engine() % 30) - 110);
     }
-    if (round % 3 == 0) x[0] = std::ldexp(1.0f - static_cast<float>(engine() % 4) * 0x1p-24f, static_cast<int>(engine() % 240) - 120);
+    if (round % 3 == 0)
+      x[0] = std::ldexp(1.0f - static_cast<float>(engine() % 4) * 0x1p-24f, static_cast<int>(engine() % 240) - 120);
     uint32_t max = 0;
     for (float v : x) max = std::max(max, num::magnitude_bits(v));
     const test::Group expected(x.data(), 4, 1, 24);
@@ -221,7 +235,8 @@ TEST(QuantiseColumns, EqualsTheRowsOfTheTranspose) {
         const Floats x = test::student_t3(static_cast<size_t>(rows * ld), static_cast<uint64_t>(rows * 1000 + columns));
         Floats transpose(static_cast<size_t>(rows * columns));
         for (int64_t r = 0; r < rows; ++r) {
-          for (int64_t c = 0; c < columns; ++c) transpose[static_cast<size_t>(c * rows + r)] = x[static_cast<size_t>(r * ld + c)];
+          for (int64_t c = 0; c < columns; ++c)
+            transpose[static_cast<size_t>(c * rows + r)] = x[static_cast<size_t>(r * ld + c)];
         }
         Quantised expected;
         ASSERT_TRUE(quantise_rows(transpose.data(), columns, rows, rows, bits, expected));
@@ -246,7 +261,9 @@ TEST(QuantiseColumns, EqualsTheRowsOfTheTranspose) {
 TEST(Quantiser, TheRowStrideMayExceedTheColumns) {
   const Floats x = test::gaussian(10 * 50, 3);
   Floats packed;
-  for (size_t r = 0; r < 10; ++r) packed.insert(packed.end(), x.begin() + static_cast<std::ptrdiff_t>(r * 50), x.begin() + static_cast<std::ptrdiff_t>(r * 50 + 33));
+  for (size_t r = 0; r < 10; ++r)
+    packed.insert(packed.end(), x.begin() + static_cast<std::ptrdiff_t>(r * 50),
+                  x.begin() + static_cast<std::ptrdiff_t>(r * 50 + 33));
   Quantised a, b;
   ASSERT_TRUE(quantise_rows(x.data(), 10, 33, 50, 14, a) && quantise_rows(packed.data(), 10, 33, 33, 14, b));
   for (int64_t r = 0; r < 10; ++r) EXPECT_EQ(recombined(a, r), recombined(b, r));

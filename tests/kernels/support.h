@@ -69,7 +69,8 @@ class Machine {
   int threads_;
 };
 
-/// Calls body(description) under every available instruction set with one thread, and under the widest with 1..8 threads.
+/// Calls body(description) under every available instruction set with one thread, and under the widest with 1..8
+/// threads.
 template <class Body>
 void on_every_machine(const Body& body) {
   Machine restore;

@@ -6,8 +6,10 @@
 
 #include "engine/replay/version.h"
 #include "engine/train/trainer.h"
-#include "verifier/cli/command.h"
 #include "kernels/self_test.h"
+#include "verifier/cli/command.h"
+#include "verifier/cli/wait_policy.h"
+
 
 namespace fairway::cli {
 
@@ -65,6 +67,7 @@ int run(const Arguments& arguments) {
 }  // namespace fairway::cli
 
 int main(int argc, char** argv) {
+  fairway::cli::choose_wait_policy(argv);
   fairway::train::install_interrupt_handler();
   try {
     return fairway::cli::run({argv + 1, argv + argc});
