@@ -28,6 +28,12 @@ bool started_by_launcher() {
 
 std::unique_ptr<Communicator> single_process() { return std::make_unique<SingleProcess>(); }
 
+Status agree(Communicator& communicator, Status mine) {
+  const bool failed = !mine;
+  if (communicator.max(failed ? 1 : 0) == 0 || failed) return mine;
+  return Error{Errc::kIo, "", "stopped because another rank met an error"};
+}
+
 bool built_with_mpi() {
 #if defined(FAIRWAY_WITH_MPI)
   return true;

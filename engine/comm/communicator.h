@@ -34,6 +34,10 @@ Result<std::unique_ptr<Communicator>> create_communicator();
 /// A communicator of size 1.
 std::unique_ptr<Communicator> single_process();
 
+/// Collective: success if every rank's status is one. Otherwise every rank gets an error, its own or that another rank failed, so
+/// that all leave together; a rank that returned alone would leave the others waiting in their next collective call.
+Status agree(Communicator& communicator, Status mine);
+
 /// True if the build has MPI.
 bool built_with_mpi();
 

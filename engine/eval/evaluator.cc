@@ -113,7 +113,9 @@ Result<Scores> evaluate(model::Gpt& model, const EvalRun& run) {
         }
       }
     }
-    if (rank == 0 && run.sink) FAIRWAY_TRY(run.sink(nll));
+    Status written;
+    if (rank == 0 && run.sink) written = run.sink(nll);
+    FAIRWAY_TRY(comm::agree(*run.communicator, std::move(written)));
     if (progress) progress->update(scores.tokens);
   }
   scores.stream_sha256 = stream.finish();

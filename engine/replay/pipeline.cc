@@ -91,28 +91,34 @@ std::vector<std::string> result_lines(const submission::Submission& s, const eva
 Result<eval::Scores> score(model::Gpt& model, const submission::Submission& s, const train::Validation& validation,
                            const std::string& scores_path, bool show_progress, comm::Communicator& communicator) {
   std::optional<AtomicFile> file;
-  if (!scores_path.empty() && communicator.is_root()) {
+  auto open = [&]() -> Status {
+    if (scores_path.empty() || !communicator.is_root()) return {};
     FAIRWAY_ASSIGN(AtomicFile opened, AtomicFile::create(scores_path));
     file.emplace(std::move(opened));
-  }
+    return {};
+  };
+  FAIRWAY_TRY(comm::agree(communicator, open()));
   eval::EvalRun run{s.eval, validation.set.tokens(), &validation.accounting, &communicator, {}, show_progress ? "scoring" : ""};
   if (file) run.sink = [&](std::span<const float> nll) { return file->write(std::as_bytes(nll)); };
   FAIRWAY_ASSIGN(eval::Scores scores, eval::evaluate(model, run));
-  if (file) FAIRWAY_TRY(file->commit());
+  FAIRWAY_TRY(comm::agree(communicator, file ? file->commit() : Status()));
   return scores;
 }
 
 Result<Record> run_seed(const submission::Submission& s, const train::DataFiles& files, const train::Validation& validation,
                         const RunOptions& options, comm::Communicator& c) {
   std::optional<RunLog> log;
-  if (c.is_root()) {
+  auto open_log = [&]() -> Status {
+    if (!c.is_root()) return {};
     FAIRWAY_TRY(make_directories(options.out_dir));
     FAIRWAY_ASSIGN(RunLog opened, RunLog::open(join(options.out_dir, "train.log"),
                                                options.resume ? RunLog::Existing::kAppend : RunLog::Existing::kReplace,
                                                options.echo ? RunLog::Echo::kStdout : RunLog::Echo::kNo));
     log.emplace(std::move(opened));
     FAIRWAY_TRY(log_header(s, files, validation, model::Gpt(s.model), options.seed, c.size(), *log));
-  }
+    return {};
+  };
+  FAIRWAY_TRY(comm::agree(c, open_log()));
   RunLog* log_pointer = log ? &*log : nullptr;
 
   train::TrainOptions training;

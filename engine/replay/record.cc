@@ -55,7 +55,7 @@ Digest parse_digest(const json& j) {
 double parse_hex_float(const json& j) {
   const std::string& text = j.get_ref<const std::string&>();
   double value = 0.0;
-  if (!text.starts_with("0x")) throw std::invalid_argument("a number must be a hexadecimal string");
+  if (!text.starts_with("0x") || text.starts_with("0x-")) throw std::invalid_argument("a number must be a hexadecimal string");
   auto [end, error] = std::from_chars(text.data() + 2, text.data() + text.size(), value, std::chars_format::hex);
   if (error != std::errc() || end != text.data() + text.size()) throw std::invalid_argument("a number must be a hexadecimal string");
   return value;
@@ -82,6 +82,11 @@ Identity from_json(const json& j) {
   i.steps = j.at("schedule").at("steps").get<int64_t>();
   i.multipliers_sha256 = parse_digest(j.at("schedule").at("multipliers_sha256"));
   for (const auto& c : j.at("commitments")) i.commitments.push_back({c.at("step").get<int64_t>(), parse_digest(c.at("root"))});
+  for (size_t n = 0; n < i.commitments.size(); ++n) {
+    if (i.commitments[n].step <= (n == 0 ? 0 : i.commitments[n - 1].step) || i.commitments[n].step > i.steps) {
+      throw std::invalid_argument("commitments must be in the order of their steps, from 1 to schedule.steps");
+    }
+  }
   i.container_sha256 = parse_digest(j.at("container_sha256"));
   i.eval_method = j.at("eval").at("method").get<std::string>();
   i.eval_seq_len = j.at("eval").at("seq_len").get<int64_t>();
@@ -144,7 +149,9 @@ Result<LoadedRecord> read_record(const std::string& directory) {
     const json j = json::parse(text, text + bytes.size());
     loaded.record.identity = from_json(j.at("identity"));
     loaded.record.informative = j.at("informative").get<Informative>();
-    if (j.at("identity_sha256") != hex(identity_digest(loaded.record.identity))) {
+    // The text is compared too, so that a key this reader does not know cannot hide in a record.
+    if (j.at("identity_sha256") != hex(identity_digest(loaded.record.identity)) ||
+        j.at("identity").dump() != identity_text(loaded.record.identity)) {
       return Error{Errc::kData, path.string(), "identity_sha256 does not match the identity; the record was edited"};
     }
   } catch (const std::exception& e) {

@@ -57,6 +57,7 @@ void TableReader::fail(std::string_view key, std::string what) {
   TomlDocument::State& document = *state_->document;
   if (document.error) return;
   const toml::node* node = state_->table == nullptr ? nullptr : state_->table->get(key);
+  if (node == nullptr) node = state_->table;  // a missing key is missing from the table that starts here
   document.error = Error{Errc::kData, place(document.path, node, state_->prefix + std::string(key)), std::move(what)};
 }
 

@@ -125,6 +125,9 @@ Result<Progress> read_state(const std::string& path, const Digest& config_sha256
     progress.completed_steps = header.at("completed_steps").get<int64_t>();
     progress.elapsed_ms = header.at("elapsed_ms").get<int64_t>();
     progress.multipliers.resize(header.at("multipliers").get<uint64_t>());
+    if (progress.completed_steps < 0 || progress.multipliers.size() != static_cast<uint64_t>(progress.completed_steps)) {
+      return damaged(path, "the state file does not hold one multiplier per step");
+    }
     for (const auto& c : header.at("commitments")) {
       FAIRWAY_ASSIGN(Digest root, digest_from_hex(path, c.at("root").get<std::string>()));
       progress.commitments.push_back({c.at("step").get<int64_t>(), root});

@@ -65,9 +65,11 @@ class Run {
   }
 
  private:
+  /// Collective: a full disk under rank 0's log stops every rank.
   Status print(const std::string& text) {
-    if (log_ == nullptr || !comm_.is_root()) return {};
-    return log_->line(text);
+    Status status;
+    if (log_ != nullptr && comm_.is_root()) status = log_->line(text);
+    return comm::agree(comm_, std::move(status));
   }
 
   /// A replay follows its record, whatever the clock says.
@@ -94,6 +96,9 @@ class Run {
       auto loaded = read_state(from, s_.config_sha256, options_.seed, *model_, optimizer_);
       if (comm_.max(loaded ? 0 : 1) != 0) {
         return loaded ? Error{Errc::kData, from, "another rank cannot read the checkpoint"} : loaded.error();
+      }
+      if (options_.start_root && state_root(*model_, optimizer_, loaded->completed_steps) != *options_.start_root) {
+        return Error{Errc::kData, from, "this state is not the one the record committed to"};
       }
       progress_ = std::move(*loaded);
       base_elapsed_ms_ = progress_.elapsed_ms;
@@ -244,7 +249,13 @@ Result<Trained> train(const submission::Submission& s, const DataFiles& files, c
     return Error{Errc::kUsage, "mpirun -np", fmt::format("{} ranks do not divide the {} chunks of a step", communicator.size(),
                                                          s.chunks_per_step())};
   }
-  if (!options.state_dir.empty() && communicator.is_root()) FAIRWAY_TRY(make_directories(options.state_dir));
+  if (options.replay_multipliers != nullptr && options.stop_step.value_or(0) > static_cast<int64_t>(options.replay_multipliers->size())) {
+    return Error{Errc::kData, "schedule", fmt::format("step {} was asked for, but only {} multipliers are recorded", *options.stop_step,
+                                                      options.replay_multipliers->size())};
+  }
+  Status made;
+  if (!options.state_dir.empty() && communicator.is_root()) made = make_directories(options.state_dir);
+  FAIRWAY_TRY(comm::agree(communicator, std::move(made)));
   FAIRWAY_ASSIGN(auto stream, data::TokenStream::open(files.train_paths, static_cast<int32_t>(s.model.vocab_size)));
   FAIRWAY_ASSIGN(auto batches, data::TrainingBatches::create(std::move(stream), {s.train.batch_tokens, s.train.seq_len, s.train.virtual_workers}));
   Run run(s, validation, options, communicator, log, std::move(batches));

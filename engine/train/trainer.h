@@ -43,6 +43,8 @@ struct TrainOptions {
   const std::vector<double>* replay_multipliers = nullptr;
   /// Start from this state file and stop after `stop_step` steps: the segment of a spot check.
   std::string start_state;
+  /// Commitment that the state in `start_state` must have. Without it, whoever wrote the file chooses the state.
+  std::optional<Digest> start_root;
   std::optional<int64_t> stop_step;
   bool show_progress = true;
 };

@@ -4,6 +4,7 @@
 
 #include "kernels/check.h"
 #include "kernels/cpu/dispatch.h"
+#include "kernels/cpu/isa/tile_scratch.h"
 #include "kernels/cpu/parallel.h"
 
 namespace fairway::kernels {
@@ -23,11 +24,12 @@ void check_contraction(const Quantised& a, const Quantised& b, Products products
   FAIRWAY_CHECK(a.columns() <= (products == Products::kS21 ? kMaxContraction / 2 : kMaxContraction));
 }
 
-/// The columns of one product, packed by all threads.
-Buffer<char> pack(const RowsView& b, int64_t n, int64_t k, Products products) {
+/// The columns of one product, packed by all threads into the caller's scratch: fresh memory for every call would cost more in
+/// page faults than the packing.
+const void* pack(const RowsView& b, int64_t n, int64_t k, Products products) {
   const Table& t = table();
-  Buffer<char> packed(t.packed_bytes(n, k, products));
-  parallel_for(t.panel_count(n), [&](int64_t p) { t.pack_panel(b, n, k, products, p, packed.data()); });
+  void* packed = scratch(ScratchSlot::kMatmul, t.packed_bytes(n, k, products));
+  parallel_for(t.panel_count(n), [&](int64_t p) { t.pack_panel(b, n, k, products, p, packed); });
   return packed;
 }
 
@@ -54,9 +56,9 @@ bool quantise_columns(const float* x, int64_t rows, int64_t columns, int64_t ld,
 void exact_matmul(const Quantised& a, const Quantised& b, Products products, float* c, int64_t ldc) {
   check_contraction(a, b, products);
   const int64_t n = b.rows(), k = a.columns();
-  Buffer<char> packed = pack(b.view(), n, k, products);
+  const void* packed = pack(b.view(), n, k, products);
   parallel_ranges(a.rows(), kRowGrain, [&](int64_t begin, int64_t end) {
-    table().multiply_float(a.view().from_row(begin), end - begin, packed.data(), b.view().exponent, n, k, products,
+    table().multiply_float(a.view().from_row(begin), end - begin, packed, b.view().exponent, n, k, products,
                            c + begin * ldc, ldc);
   });
 }
@@ -65,10 +67,10 @@ void exact_matmul_self(const Quantised& a, Products products, float* c, int64_t 
   check_contraction(a, a, products);
   const int64_t n = a.rows(), k = a.columns();
   const int64_t grain = 2 * table().panel_columns > 64 ? 64 : 2 * table().panel_columns;
-  Buffer<char> packed = pack(a.view(), n, k, products);
+  const void* packed = pack(a.view(), n, k, products);
   // Rows [begin, end) need the columns below `end` only; the rest is the mirror image.
   parallel_ranges(n, grain, [&](int64_t begin, int64_t end) {
-    table().multiply_float(a.view().from_row(begin), end - begin, packed.data(), a.view().exponent, end, k, products,
+    table().multiply_float(a.view().from_row(begin), end - begin, packed, a.view().exponent, end, k, products,
                            c + begin * ldc, ldc);
   });
   parallel_ranges(n, grain, [&](int64_t begin, int64_t end) {
@@ -85,16 +87,16 @@ void exact_matmul_batched(const Quantised& a, const Quantised& b, int64_t count,
   const int64_t blocks = (m + kRowGrain - 1) / kRowGrain;
   const size_t packed_bytes = (table().packed_bytes(n, k, products) + 63) / 64 * 64;
   const int64_t panels = table().panel_count(n);
-  Buffer<char> packed(packed_bytes * static_cast<size_t>(count));
+  char* packed = static_cast<char*>(scratch(ScratchSlot::kMatmul, packed_bytes * static_cast<size_t>(count)));
   parallel_for(count * panels, [&](int64_t i) {
     table().pack_panel(b.view().from_row(i / panels * n), n, k, products, i % panels,
-                       packed.data() + static_cast<size_t>(i / panels) * packed_bytes);
+                       packed + static_cast<size_t>(i / panels) * packed_bytes);
   });
   parallel_for(count * blocks, [&](int64_t i) {
     const int64_t batch = i / blocks, begin = i % blocks * kRowGrain;
     const int64_t rows = m - begin < kRowGrain ? m - begin : kRowGrain;
     table().multiply_float(a.view().from_row(batch * m + begin), rows,
-                           packed.data() + static_cast<size_t>(batch) * packed_bytes, b.view().exponent + batch * n, n, k,
+                           packed + static_cast<size_t>(batch) * packed_bytes, b.view().exponent + batch * n, n, k,
                            products, c + (batch * m + begin) * n, n);
   });
 }

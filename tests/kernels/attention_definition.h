@@ -102,7 +102,7 @@ class AttentionDefinition {
       const float f = num::exp2_unit(score - static_cast<float>(n));
       const double value = std::ldexp(static_cast<double>(f), n - max);
       p[static_cast<size_t>(j)] = max - n > 126 ? 0.0f : static_cast<float>(value);
-      units += static_cast<int64_t>(std::floor(std::ldexp(value, 30)));
+      units += static_cast<int64_t>(std::nearbyint(std::ldexp(value, 30)));
     }
     row_max[at] = max;
     row_units[at] = units;

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "attention_definition.h"
+#include "kernels/ops/attention.h"
 #include "support.h"
 
 namespace fairway::kernels {
@@ -261,6 +262,23 @@ TEST(Attention, EqualsTheDefinitionForWildMagnitudes) {
     AttentionDefinition d(x.shape, x.q, x.k, x.v, x.dout);
     expect_same({d.out, d.dq, d.dk, d.dv, d.row_max, d.row_units}, y, "round " + std::to_string(round));
     if (HasFailure()) return;
+  }
+}
+
+TEST(Probability, IsExactAndItsUnitsAreRoundedToNearestEven) {
+  std::mt19937_64 engine(78);
+  for (int round = 0; round < 1000000; ++round) {
+    const int32_t max = static_cast<int32_t>(engine() % 200) - 100;
+    // Integers and short fractions make f = 1 and ties; the others fill [0, 1), for every shift from 0 to beyond 126.
+    const float fraction = round % 3 == 0 ? 0.0f : static_cast<float>(engine() >> 40) * 0x1p-24f;
+    const float t = static_cast<float>(max - static_cast<int32_t>(engine() % 140)) + fraction;
+    if (std::floor(t) > static_cast<float>(max)) continue;
+    const double n = std::max(std::floor(static_cast<double>(t)), static_cast<double>(max - 128));
+    const double f = static_cast<double>(num::exp2_unit(t - static_cast<float>(std::floor(t))));
+    const double p = std::ldexp(f, static_cast<int>(n) - max);
+    const ops::Probability got = ops::probability(t, max);
+    ASSERT_EQ(static_cast<double>(got.p), static_cast<double>(max) - n > 126.0 ? 0.0 : p) << t << " " << max;
+    ASSERT_EQ(static_cast<double>(got.units), std::nearbyint(std::ldexp(p, 30))) << t << " " << max;
   }
 }
 

@@ -1,0 +1,365 @@
+/// The digest ladder: prints "<rung> <SHA-256>" from single functions up to a trained, packed and scored model.
+///
+/// Goal: when a bit moves anywhere, the lowest rung that moved names the culprit. Every rung's inputs are exact (Philox
+/// uniforms or bit patterns), so a rung depends on its own code and on the rungs below it only. FAIRWAY_ISA chooses the
+/// instruction set, the first argument the number of threads; neither may change a line. Expected values: ci/digests.json.
+/// Non-goal: right values; those are bounded in tests/kernels and tests/engine.
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "engine/base/sha256.h"
+#include "engine/comm/communicator.h"
+#include "engine/eval/evaluator.h"
+#include "engine/model/gpt.h"
+#include "engine/optim/newton_schulz.h"
+#include "engine/optim/optimizer.h"
+#include "engine/replay/artifact.h"
+#include "engine/train/state.h"
+#include "kernels/accumulate.h"
+#include "kernels/attention.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/elementwise.h"
+#include "kernels/matmul.h"
+#include "kernels/num/exp.h"
+#include "kernels/num/log.h"
+#include "kernels/num/philox.h"
+#include "kernels/num/scalar64.h"
+#include "kernels/num/tanh.h"
+#include "kernels/num/trig.h"
+#include "kernels/rows.h"
+
+namespace fairway {
+namespace {
+
+using Floats = std::vector<float>;
+
+/// A failure here is a broken test, not a moved bit.
+void require(bool ok, const char* rung) {
+  if (ok) return;
+  std::fprintf(stderr, "fairway_ladder: %s failed\n", rung);
+  std::exit(70);
+}
+
+/// A rung being hashed; printed when it goes out of scope.
+class Rung {
+ public:
+  explicit Rung(std::string name) : name_(std::move(name)) {}
+  ~Rung() { std::printf("%s %s\n", name_.c_str(), hex(hash_.finish()).c_str()); }
+  Rung(const Rung&) = delete;
+  Rung& operator=(const Rung&) = delete;
+  template <class T>
+  void add(const T* data, size_t count) { hash_.update(data, count * sizeof(T)); }
+  template <class T>
+  void add(const std::vector<T>& v) { add(v.data(), v.size()); }
+  template <class T>
+  void add_value(const T& v) { add(&v, 1); }
+
+ private:
+  std::string name_;
+  Sha256 hash_;
+};
+
+/// Values in (-scale, scale), all multiples of scale * 2^-23: nothing but integer arithmetic and exact operations.
+Floats uniform(size_t count, uint32_t stream, float scale = 1.0f) {
+  Floats x(count);
+  for (size_t i = 0; i < count; ++i) x[i] = (2.0f * num::uniform(20240520, stream, 0, i) - 1.0f) * scale;
+  return x;
+}
+
+/// Every `stride`-th bit pattern of [first, last), both signs if asked.
+template <class F>
+void over_bits(Rung& rung, uint32_t first, uint32_t last, uint32_t stride, bool both_signs, F&& f) {
+  Floats out;
+  for (uint64_t u = first; u < last; u += stride) {
+    const float x = num::float_of(static_cast<uint32_t>(u));
+    out.push_back(f(x));
+    if (both_signs) out.push_back(f(-x));
+  }
+  rung.add(out);
+}
+
+void functions() {
+  {
+    Rung r("function.exp2_unit");
+    Floats out;
+    for (int i = 0; i <= 1 << 16; ++i) out.push_back(num::exp2_unit(static_cast<float>(i) * 0x1p-16f));
+    r.add(out);
+  }
+  {
+    Rung r("function.exp");
+    over_bits(r, 0, 0x43000000u, 30011, true, [](float x) { return num::exp(x); });
+  }
+  {
+    Rung r("function.log");
+    over_bits(r, 1, 0x7f800000u, 50021, false, [](float x) { return num::log(x); });
+  }
+  {
+    Rung r("function.tanh");
+    over_bits(r, 0, 0x41c00000u, 30013, true, [](float x) { return num::tanh(x); });
+    over_bits(r, 0, 0x42c80000u, 30013, true, [](float x) { return num::sigmoid(x); });
+  }
+  {
+    Rung r("function.sin_cos");
+    over_bits(r, 0, 0x48000000u, 30029, true, [](float x) { return num::sin_cos(x).sin; });
+    over_bits(r, 0, 0x48000000u, 30029, true, [](float x) { return num::sin_cos(x).cos; });
+  }
+  {
+    Rung r("function.scalar64");
+    for (int i = 1; i < 4000; ++i) {
+      const double x = static_cast<double>(i) * 0x1.3p-6;
+      r.add_value(num::log2_64(x));
+      r.add_value(num::exp2_64(x - 20.0));
+      r.add_value(num::pow_int_64(0.95, static_cast<uint64_t>(i)));
+    }
+  }
+  {
+    Rung r("random.normal");
+    Floats out;
+    for (uint64_t i = 0; i < 40000; ++i) out.push_back(num::normal(1337, 7, num::kPurposeInit, i));
+    r.add(out);
+  }
+}
+
+void add_quantised(Rung& r, kernels::Quantised& q) {
+  for (int s = 0; s < kernels::slices_of_bits(q.bits()); ++s) {
+    for (int64_t row = 0; row < q.rows(); ++row) r.add(q.plane(s) + row * q.stride(), static_cast<size_t>(q.columns()));
+  }
+  r.add(q.exponents(), static_cast<size_t>(q.rows()));
+}
+
+void products() {
+  constexpr int64_t m = 37, n = 53, k = 515;
+  const Floats a = uniform(m * k, 1, 3.0f), b = uniform(n * k, 2, 0.02f);
+  {
+    Rung r("op.quantise");
+    for (int bits : {7, 14, 21}) {
+      kernels::Quantised q;
+      require(kernels::quantise_rows(a.data(), m, k, k, bits, q), "op.quantise");
+      add_quantised(r, q);
+      require(kernels::quantise_columns(b.data(), n, k, k, bits, q), "op.quantise");
+      add_quantised(r, q);
+    }
+  }
+  struct Kind {
+    const char* name;
+    kernels::Products products;
+  };
+  for (const Kind& kind : {Kind{"op.matmul_p3", kernels::Products::kP3}, Kind{"op.matmul_p4", kernels::Products::kP4},
+                           Kind{"op.matmul_b21", kernels::Products::kS21}}) {
+    Rung r(kind.name);
+    const int bits = kernels::bits_of_products(kind.products);
+    kernels::Quantised qa, qb;
+    require(kernels::quantise_rows(a.data(), m, k, k, bits, qa) && kernels::quantise_rows(b.data(), n, k, k, bits, qb), kind.name);
+    Floats c(m * n), gram(m * m);
+    kernels::exact_matmul(qa, qb, kind.products, c.data(), n);
+    kernels::exact_matmul_self(qa, kind.products, gram.data(), m);
+    r.add(c);
+    r.add(gram);
+  }
+}
+
+void row_operations() {
+  constexpr int64_t rows = 19, n = 200;
+  const Floats x = uniform(rows * n, 3, 5.0f), dy = uniform(rows * n, 4, 0.1f);
+  {
+    Rung r("op.rms_norm");
+    Floats y(rows * n), factor(rows), dx(rows * n), dot(rows);
+    require(kernels::rms_norm(x.data(), rows, n, y.data(), factor.data()), "op.rms_norm");
+    require(kernels::rms_norm_backward(dy.data(), y.data(), factor.data(), rows, n, dx.data()), "op.rms_norm");
+    require(kernels::row_dot(x.data(), dy.data(), rows, n, dot.data()), "op.rms_norm");
+    r.add(y);
+    r.add(factor);
+    r.add(dx);
+    r.add(dot);
+  }
+  {
+    Rung r("op.sum_of_squares");
+    kernels::SumOfSquares squares;
+    const Floats big = uniform(20000, 5, 1e-3f);
+    require(squares.add(x) && squares.add(big), "op.sum_of_squares");
+    r.add_value(squares.total());
+  }
+  {
+    Rung r("op.rope");
+    Floats table(33 * 16), rotated = uniform(33 * 4 * 16, 6);
+    for (bool bf16 : {false, true}) {
+      kernels::rope_table(33, 16, 10000.0, bf16, table.data());
+      r.add(table);
+    }
+    kernels::rope(rotated.data(), 33, 33, 4, 16, 16, table.data(), false);
+    r.add(rotated);
+    kernels::rope(rotated.data(), 33, 33, 4, 16, 16, table.data(), true);
+    r.add(rotated);
+  }
+  {
+    Rung r("op.cross_entropy");
+    constexpr int64_t vocab = 300;
+    std::vector<uint16_t> targets(rows);
+    for (size_t i = 0; i < rows; ++i) targets[i] = static_cast<uint16_t>(i * 15);
+    for (float cap : {0.0f, 30.0f}) {
+      Floats logits = uniform(rows * vocab, 8, 12.0f), nll(rows);
+      require(kernels::cross_entropy(logits.data(), rows, vocab, cap, targets.data(), nll.data(), true), "op.cross_entropy");
+      r.add(nll);
+      r.add(logits);
+    }
+  }
+}
+
+void attention() {
+  constexpr int64_t sequences = 2, length = 150, heads = 4, kv_heads = 2, dim = 32, tokens = sequences * length;
+  const Floats q = uniform(tokens * heads * dim, 10, 2.0f), k = uniform(tokens * kv_heads * dim, 11, 2.0f),
+               v = uniform(tokens * kv_heads * dim, 12, 1.5f), dout = uniform(tokens * heads * dim, 13, 0.01f);
+  const kernels::AttentionShape shape{sequences, length, heads, kv_heads, dim, kernels::Products::kP3};
+  Floats out(q.size()), dq(q.size()), dk(k.size()), dv(v.size());
+  std::vector<int32_t> row_max(tokens * heads);
+  std::vector<int64_t> row_units(tokens * heads);
+  {
+    Rung r("op.attention_forward");
+    require(kernels::attention_forward({shape, q.data(), k.data(), v.data(), out.data(), row_max.data(), row_units.data()}), "attention");
+    r.add(out);
+    r.add(row_max);
+    r.add(row_units);
+  }
+  {
+    Rung r("op.attention_backward");
+    require(kernels::attention_backward({shape, q.data(), k.data(), v.data(), dout.data(), row_max.data(), row_units.data(), dq.data(),
+                                         dk.data(), dv.data()}),
+            "attention");
+    r.add(dq);
+    r.add(dk);
+    r.add(dv);
+  }
+}
+
+void newton_schulz() {
+  Rung r("op.newton_schulz");
+  optim::NewtonSchulzScratch scratch;
+  for (auto [rows, columns] : {std::pair<int64_t, int64_t>{24, 40}, {40, 24}}) {
+    Floats u = uniform(static_cast<size_t>(rows * columns), 14, 1e-3f);
+    require(optim::newton_schulz(u.data(), 1, rows, columns, 5, kernels::Products::kS21, scratch), "op.newton_schulz");
+    r.add(u);
+  }
+}
+
+submission::Submission tiny(int64_t layers) {
+  submission::Submission s;
+  s.name = "ladder";
+  s.model.vocab_size = 256;
+  s.model.layers = layers;
+  s.model.width = 64;
+  s.model.heads = 4;
+  s.model.kv_heads = 2;
+  s.model.mlp_hidden = 96;
+  s.train.seq_len = 80;
+  s.train.grad_chunk_tokens = 160;
+  s.train.batch_tokens = 320;
+  auto scheme = quant::scheme_by_name("int8");
+  require(static_cast<bool>(scheme), "scheme");
+  s.scheme = *scheme;
+  s.scheme.small_tensor_max_elements = 4000;  // so that matrices of this size are quantised too
+  s.codec = quant::kZlib9;
+  return s;
+}
+
+std::vector<uint16_t> tokens(size_t count, uint64_t key) {
+  std::vector<uint16_t> out(count);
+  for (size_t i = 0; i < count; ++i) out[i] = static_cast<uint16_t>(num::philox(key, i / 4, 0, 0).word[0] % 256);
+  return out;
+}
+
+/// One step's chunks, forward and backward; gradients are left in the accumulators.
+void run_step(const submission::Submission& s, model::Gpt& model, int64_t step, Rung* losses) {
+  const size_t chunk = static_cast<size_t>(s.train.grad_chunk_tokens);
+  for (auto& p : model.parameters()) p->clear_gradient();
+  for (int64_t c = 0; c < s.chunks_per_step(); ++c) {
+    const auto stream = tokens(chunk + 1, static_cast<uint64_t>(step * 100 + c));
+    model::Batch batch;
+    batch.sequences = s.train.grad_chunk_tokens / s.train.seq_len;
+    batch.length = s.train.seq_len;
+    batch.inputs = std::span(stream).first(chunk);
+    batch.targets = std::span(stream).subspan(1);
+    batch.training = true;
+    batch.term_limit = kernels::term_limit(s.train.batch_tokens);
+    batch.chunk_term_limit = kernels::term_limit(s.chunks_per_step());
+    require(static_cast<bool>(model.tape().forward(batch)), "forward");
+    if (losses != nullptr) losses->add(model.tape().nll().data(), model.tape().nll().size());
+    require(static_cast<bool>(model.tape().backward()), "backward");
+  }
+}
+
+void add_parameters(Rung& r, const model::Gpt& model) {
+  for (const auto& p : model.parameters()) r.add(std::as_const(*p).value(), static_cast<size_t>(p->count()));
+}
+
+/// Zero projections hide the blocks' gradients; a fixed perturbation of them does not.
+void fill_projections(model::Gpt& model) {
+  uint32_t stream = 100;
+  for (auto& p : model.parameters()) {
+    if (!p->name().ends_with(".proj.weight")) continue;
+    const Floats values = uniform(static_cast<size_t>(p->count()), stream++, 0.05f);
+    std::copy(values.begin(), values.end(), p->value());
+    p->changed();
+  }
+}
+
+void one_layer() {
+  const submission::Submission s = tiny(1);
+  model::Gpt model(s.model);
+  {
+    Rung r("model.initial_weights");
+    model.initialise(1337);
+    add_parameters(r, model);
+  }
+  fill_projections(model);
+  Rung gradients("model.layer_gradients"), losses("model.layer_forward");  // printed in reverse: the forward pass is the lower rung
+  run_step(s, model, 0, &losses);
+  for (auto& p : model.parameters()) gradients.add(p->gradient(), static_cast<size_t>(p->count()));
+}
+
+void training() {
+  submission::Submission s = tiny(3);
+  s.optimizer.grad_clip_norm = 0.5;
+  model::Gpt model(s.model);
+  model.initialise(42);
+  optim::Optimizer optimizer(s.optimizer, model);
+  for (int64_t step = 0; step < 5; ++step) {
+    run_step(s, model, step, nullptr);
+    require(static_cast<bool>(optimizer.step(step, 1.0, s.train.batch_tokens)), "optimizer");
+    if (step != 0 && step != 4) continue;
+    Rung r(step == 0 ? "train.one_step" : "train.five_steps");
+    r.add_value(train::state_root(model, optimizer, step + 1));
+  }
+  auto packed = replay::pack(model, s);
+  require(static_cast<bool>(packed), "export.container");
+  {
+    Rung r("export.container");
+    r.add(packed->container);
+  }
+  require(static_cast<bool>(replay::unpack(packed->container, s, "ladder", model)), "unpack");
+  Rung r("eval.scores");
+  const auto stream = tokens(801, 5);
+  auto communicator = comm::single_process();
+  for (auto method : {eval::Method::kStandard, eval::Method::kSlidingB}) {
+    const int64_t stride = method == eval::Method::kStandard ? 80 : 16;
+    auto scores = eval::evaluate(model, {{method, 80, stride}, stream, nullptr, communicator.get(), {}, ""});
+    require(static_cast<bool>(scores), "eval.scores");
+    r.add_value(scores->stream_sha256);
+    r.add_value(scores->val_loss);
+  }
+}
+
+}  // namespace
+}  // namespace fairway
+
+int main(int argc, char** argv) {
+  if (argc > 1) fairway::kernels::set_thread_count(std::atoi(argv[1]));
+  fairway::functions();
+  fairway::products();
+  fairway::row_operations();
+  fairway::attention();
+  fairway::newton_schulz();
+  fairway::one_layer();
+  fairway::training();
+}

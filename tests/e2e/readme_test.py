@@ -1,0 +1,47 @@
+"""README.md does not drift: every command of a block marked ```sh run does what it says."""
+
+import os
+import re
+import shutil
+import subprocess
+import pathlib
+
+import harness
+from harness import SOURCE, Case, Fairway
+
+
+def blocks(mark):
+    return re.findall(rf"^```{mark}\n(.*?)^```", (SOURCE / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+
+
+class Readme(Case):
+    def test_every_marked_command_runs(self):
+        # A copy of what the commands use, so that nothing is written into the source tree.
+        tree = self.folder / "tree"
+        shutil.copytree(SOURCE / "submissions", tree / "submissions")
+        (tree / "build" / "release" / "bin").mkdir(parents=True)
+        os.symlink(Fairway.path, tree / "build" / "release" / "bin" / "fairway")
+        commands = blocks("sh run")
+        self.assertTrue(commands, "README.md has no block marked `sh run`")
+        for block in commands:
+            done = subprocess.run(["bash", "-euo", "pipefail", "-c", block], cwd=tree, capture_output=True, text=True,
+                                  timeout=harness.TIMEOUT_S)
+            self.assertEqual(done.returncode, 0, f"{block}\n{done.stdout}\n{done.stderr}")
+
+    def test_every_command_shown_exists(self):
+        shown = set(re.findall(r"\bfairway (data [a-z-]+|[a-z]+) ", "".join(blocks(r"sh[^\n]*"))))
+        self.assertTrue(shown)
+        for command in sorted(shown):
+            with self.subTest(command):
+                self.ok(*command.split(), "--help")
+
+    def test_every_file_named_exists(self):
+        for target in re.findall(r"\]\(([^)#]+)\)", (SOURCE / "README.md").read_text()):
+            if "://" not in target:
+                self.assertTrue((SOURCE / target).exists(), target)
+        for script in ("ci/demo", "ci/test"):
+            self.assertTrue(os.access(pathlib.Path(SOURCE, script), os.X_OK), script)
+
+
+if __name__ == "__main__":
+    harness.main()
