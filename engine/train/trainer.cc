@@ -97,9 +97,11 @@ class Run {
       if (comm_.max(loaded ? 0 : 1) != 0) {
         return loaded ? Error{Errc::kData, from, "another rank cannot read the checkpoint"} : loaded.error();
       }
+      Status committed;
       if (options_.start_root && state_root(*model_, optimizer_, loaded->completed_steps) != *options_.start_root) {
-        return Error{Errc::kData, from, "this state is not the one the record committed to"};
+        committed = Error{Errc::kData, from, "this state is not the one the record committed to"};
       }
+      FAIRWAY_TRY(comm::agree(comm_, std::move(committed)));
       progress_ = std::move(*loaded);
       base_elapsed_ms_ = progress_.elapsed_ms;
       FAIRWAY_TRY(print(fmt::format("resuming from step:{} {}", progress_.completed_steps, from)));

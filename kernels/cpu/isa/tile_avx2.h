@@ -18,17 +18,17 @@ template <Products P>
 struct Shape;
 template <>
 struct Shape<Products::kP3> {
-  static constexpr int kStreams = 2, kRowWords = 2, kAccumulators = 1, kRows = 6, kSlices = 2;
+  static constexpr int kStreams = 2, kRowWords = 2, kAccumulators = 1, kRows = 6;
   static constexpr int kRowWord[2] = {0, 1}, kAccumulator[2] = {0, 0};
 };
 template <>
 struct Shape<Products::kP4> {
-  static constexpr int kStreams = 2, kRowWords = 1, kAccumulators = 2, kRows = 3, kSlices = 2;
+  static constexpr int kStreams = 2, kRowWords = 1, kAccumulators = 2, kRows = 3;
   static constexpr int kRowWord[2] = {0, 0}, kAccumulator[2] = {0, 1};
 };
 template <>
 struct Shape<Products::kS21> {
-  static constexpr int kStreams = 5, kRowWords = 5, kAccumulators = 2, kRows = 3, kSlices = 3;
+  static constexpr int kStreams = 5, kRowWords = 5, kAccumulators = 2, kRows = 3;
   static constexpr int kRowWord[5] = {0, 1, 2, 3, 4}, kAccumulator[5] = {0, 0, 1, 1, 1};
 };
 
@@ -36,43 +36,46 @@ FAIRWAY_INLINE uint32_t pair_word(int32_t low, int32_t high) {
   return (static_cast<uint32_t>(low) & 0xffffu) | (static_cast<uint32_t>(high) << 16);
 }
 
-/// Words of columns k, k+1 of one row: `q` = the slices of k and of k+1.
+/// Row words of `pairs` pairs of k from the start of three slices.
 template <Products P>
-FAIRWAY_INLINE void row_words(const int32_t (&q)[3][2], uint32_t* out) {
-  int32_t a0 = 128 * q[0][0] + q[1][0], a1 = 128 * q[0][1] + q[1][1];
-  if constexpr (P == Products::kP4) {
-    out[0] = pair_word(a0, a1);
+FAIRWAY_INLINE void row_words(const int8_t* __restrict s0, const int8_t* __restrict s1, const int8_t* __restrict s2, int64_t pairs,
+                              uint32_t* __restrict out) {
+  if constexpr (P == Products::kP3) {
+    for (int64_t k = 0; k < 2 * pairs; ++k) out[k] = pair_word(128 * s0[k] + s1[k], s0[k]);
+  } else if constexpr (P == Products::kP4) {
+    for (int64_t i = 0; i < pairs; ++i) out[i] = pair_word(128 * s0[2 * i] + s1[2 * i], 128 * s0[2 * i + 1] + s1[2 * i + 1]);
   } else {
-    out[0] = pair_word(a0, q[0][0]);
-    out[1] = pair_word(a1, q[0][1]);
-    if constexpr (P == Products::kS21) {
-      out[2] = pair_word(q[0][0], q[1][0]);
-      out[3] = pair_word(q[0][1], q[1][1]);
-      out[4] = pair_word(q[2][0], q[2][1]);
-    }
-  }
-}
-template <Products P>
-FAIRWAY_INLINE void column_words(const int32_t (&q)[3][2], uint32_t* out) {
-  if constexpr (P == Products::kP4) {
-    out[0] = pair_word(q[0][0], q[0][1]);
-    out[1] = pair_word(q[1][0], q[1][1]);
-  } else {
-    out[0] = pair_word(q[0][0], q[1][0]);
-    out[1] = pair_word(q[0][1], q[1][1]);
-    if constexpr (P == Products::kS21) {
-      out[2] = pair_word(q[2][0], q[1][0]);
-      out[3] = pair_word(q[2][1], q[1][1]);
-      out[4] = pair_word(q[0][0], q[0][1]);
+    for (int64_t i = 0; i < pairs; ++i, out += 5) {
+      const int64_t k = 2 * i;
+      out[0] = pair_word(128 * s0[k] + s1[k], s0[k]);
+      out[1] = pair_word(128 * s0[k + 1] + s1[k + 1], s0[k + 1]);
+      out[2] = pair_word(s0[k], s1[k]);
+      out[3] = pair_word(s0[k + 1], s1[k + 1]);
+      out[4] = pair_word(s2[k], s2[k + 1]);
     }
   }
 }
 
+/// Column words likewise: kStreams per pair.
 template <Products P>
-FAIRWAY_INLINE void load_pair(const RowsView& v, int64_t row, int64_t k, int32_t (&q)[3][2]) {
-  for (int s = 0; s < Shape<P>::kSlices; ++s) {
-    q[s][0] = v.plane[s][row * v.stride + k];
-    q[s][1] = v.plane[s][row * v.stride + k + 1];
+FAIRWAY_INLINE void column_words(const int8_t* __restrict s0, const int8_t* __restrict s1, const int8_t* __restrict s2, int64_t pairs,
+                                 uint32_t* __restrict out) {
+  if constexpr (P == Products::kP3) {
+    for (int64_t k = 0; k < 2 * pairs; ++k) out[k] = pair_word(s0[k], s1[k]);
+  } else if constexpr (P == Products::kP4) {
+    for (int64_t i = 0; i < pairs; ++i) {
+      out[2 * i] = pair_word(s0[2 * i], s0[2 * i + 1]);
+      out[2 * i + 1] = pair_word(s1[2 * i], s1[2 * i + 1]);
+    }
+  } else {
+    for (int64_t i = 0; i < pairs; ++i, out += 5) {
+      const int64_t k = 2 * i;
+      out[0] = pair_word(s0[k], s1[k]);
+      out[1] = pair_word(s0[k + 1], s1[k + 1]);
+      out[2] = pair_word(s2[k], s1[k]);
+      out[3] = pair_word(s2[k + 1], s1[k + 1]);
+      out[4] = pair_word(s0[k], s0[k + 1]);
+    }
   }
 }
 
@@ -83,18 +86,19 @@ FAIRWAY_INLINE size_t packed_bytes(int64_t n, int64_t k, Products products) {
 
 template <Products P>
 FAIRWAY_INLINE void pack_panel_scheme(const RowsView& b, int64_t n, int64_t k, int64_t panel, void* out) {
+  constexpr int64_t kStreams = Shape<P>::kStreams, kRun = 16;
   const int64_t pairs = (k + 1) / 2;
-  uint32_t* base = static_cast<uint32_t*>(out) + panel * kPanelColumns * pairs * Shape<P>::kStreams;
-  for (int64_t c = 0; c < kPanelColumns; ++c) {
-    const int64_t row = panel * kPanelColumns + c;
-    for (int64_t i = 0; i < pairs; ++i) {
-      uint32_t words[5] = {0, 0, 0, 0, 0};
+  uint32_t* base = static_cast<uint32_t*>(out) + panel * kPanelColumns * pairs * kStreams;
+  for (int64_t i0 = 0; i0 < pairs; i0 += kRun) {
+    const int64_t run = pairs - i0 < kRun ? pairs - i0 : kRun;
+    for (int64_t c = 0; c < kPanelColumns; ++c) {
+      const int64_t row = panel * kPanelColumns + c;
+      uint32_t words[kRun * kStreams] = {};
       if (row < n) {
-        int32_t q[3][2] = {};
-        load_pair<P>(b, row, 2 * i, q);
-        column_words<P>(q, words);
+        const int64_t at = row * b.stride + 2 * i0;
+        column_words<P>(b.plane[0] + at, b.plane[1] + at, P == Products::kS21 ? b.plane[2] + at : nullptr, run, words);
       }
-      for (int s = 0; s < Shape<P>::kStreams; ++s) base[(i * Shape<P>::kStreams + s) * kPanelColumns + c] = words[s];
+      for (int64_t w = 0; w < run * kStreams; ++w) base[(i0 * kStreams + w) * kPanelColumns + c] = words[w];
     }
   }
 }
@@ -172,11 +176,8 @@ FAIRWAY_INLINE void multiply_scheme(const RowsView& a, int64_t m, const void* pa
   const int64_t word_stride = pairs * S::kRowWords;
   uint32_t* words = static_cast<uint32_t*>(tile_scratch(static_cast<size_t>(m * word_stride) * 4));
   for (int64_t r = 0; r < m; ++r) {
-    for (int64_t i = 0; i < pairs; ++i) {
-      int32_t q[3][2] = {};
-      load_pair<P>(a, r, 2 * i, q);
-      row_words<P>(q, words + r * word_stride + i * S::kRowWords);
-    }
+    const int64_t at = r * a.stride;
+    row_words<P>(a.plane[0] + at, a.plane[1] + at, P == Products::kS21 ? a.plane[2] + at : nullptr, pairs, words + r * word_stride);
   }
   for (int64_t column = 0; column < n; column += kPanelColumns) {
     const uint32_t* panel = static_cast<const uint32_t*>(packed) + column * pairs * S::kStreams;
