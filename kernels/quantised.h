@@ -44,6 +44,8 @@ class Quantised {
     columns_ = columns;
     bits_ = bits;
     stride_ = (columns + 63) / 64 * 64;
+    // Rows a multiple of 2 KiB apart would compete for the same few sets of the level-1 cache.
+    if (stride_ % 2048 == 0) stride_ += 64;
     planes_.resize(static_cast<size_t>(rows * stride_) * slices_of_bits(bits));
     exponents_.resize(static_cast<size_t>(rows));
   }

@@ -1,10 +1,10 @@
 """README.md does not drift: every command of a block marked ```sh run does what it says."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
-import pathlib
 
 import harness
 from harness import SOURCE, Case, Fairway
@@ -40,7 +40,13 @@ class Readme(Case):
             if "://" not in target:
                 self.assertTrue((SOURCE / target).exists(), target)
         for script in ("ci/demo", "ci/test"):
-            self.assertTrue(os.access(pathlib.Path(SOURCE, script), os.X_OK), script)
+            self.assertTrue(os.access(SOURCE / script, os.X_OK), script)
+
+    def test_the_digests_shown_are_those_expected(self):
+        ladder = json.loads((SOURCE / "ci" / "digests.json").read_text())["ladder"]
+        text = (SOURCE / "README.md").read_text()
+        for name in ("container", "scores", "identity"):
+            self.assertRegex(text, rf"(?m)^  {name} +{ladder['demo.' + name]}$")
 
 
 if __name__ == "__main__":

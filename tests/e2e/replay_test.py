@@ -30,6 +30,15 @@ class Replay(Case):
         self.assertIn("verdict: pass", done.stdout)
         self.assertRegex(done.stdout, r"bytes +\d+ of 16000000")
 
+    def test_a_second_full_verification_trains_again(self):
+        # Otherwise a replay left by an older program would vouch for the newer one.
+        record = self.train().parent
+        for _ in range(2):
+            self.assertEqual(self.verify(record, level="full")["verdict"], "pass")
+        log = (self.folder / "verify" / "again" / f"seed_{harness.SEED}" / "train.log").read_text()
+        first_line_of_last_run = log.rindex("\nseed:")
+        self.assertIn("step:1/20 ", log[first_line_of_last_run:])
+
     def test_instruction_sets_and_threads_change_nothing(self):
         expected = self.identity(self.train(out="default"))
         for name, reason in harness.cpu_sets():

@@ -98,6 +98,19 @@ class Tamper(Case):
         self.assertEqual(done.returncode, 65, done.stdout + done.stderr)
         self.assertRegex(done.stderr, r"step_\d{8}\.state")
 
+    def test_a_kept_state_that_was_not_committed_is_refused(self):
+        # Whole and valid, of this config and seed, but from a training on other data: it must not start a segment.
+        data = self.folder / "data"
+        shutil.copytree(CORPUS / "shards", data)
+        flip(data / "fairway_train_000000.bin", 1024 + 2 * 100)
+        self.ok("train", self.submission, "--out", self.folder / "other", "--data", data, "--quiet")
+        name = "step_00000010.state"
+        shutil.copy(self.folder / "other" / self.run_dir.name / "state" / name, self.run_dir / "state" / name)
+        done = harness.Fairway.run("verify", self.submission, "--record", self.record, "--level", "spot", "--segments", 4, "--quiet",
+                                   "--out", self.folder / "v")
+        self.assertEqual(done.returncode, 65, done.stdout + done.stderr)
+        self.assertIn(name, done.stderr)
+
     def test_other_shards_are_not_the_records_inputs(self):
         data = self.folder / "shards"
         shutil.copytree(CORPUS / "shards", data)

@@ -1,0 +1,229 @@
+#include "engine/submission/submission.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "engine/model/gpt.h"
+#include "tests/support/tiny_submission.h"
+
+namespace fairway::submission {
+namespace {
+
+using test::replaced;
+using test::spill;
+
+Result<Submission> load_text(const std::string& text) {
+  const test::TemporaryDirectory folder;
+  spill(folder / "fairway.toml", text);
+  return load_submission(folder.path());
+}
+
+/// The message with the folder's random name cut off: "fairway.toml:6 model.width: ...".
+std::string error_of(const std::string& text) {
+  const auto s = load_text(text);
+  if (s) return "";
+  EXPECT_EQ(s.error().code, Errc::kData);
+  const std::string message = s.error().message();
+  const size_t at = message.find("/fairway.toml");
+  return at == std::string::npos ? message : message.substr(at + 1);
+}
+
+/// The line of the first occurrence of `key`, from 1.
+int64_t line_of(const std::string& text, const std::string& key) {
+  return 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(text.find(key)), '\n');
+}
+
+const std::string kGood = test::kTinyConfig;
+
+TEST(Shipped, EverySubmissionLoadsWithoutItsData) {
+  for (const char* name : {"demo", "naive-baseline", "naive-baseline-mini", "pr65-mixed-quant", "pr65-mixed-quant-mini"}) {
+    const auto s = load_submission(std::string(FAIRWAY_SOURCE_DIR "/submissions/") + name);
+    ASSERT_TRUE(s) << s.error().message();
+    EXPECT_EQ(s->name, name);
+    EXPECT_EQ(s->config_sha256, sha256(std::string_view(s->config_text)));
+    EXPECT_EQ(s->config_text, test::slurp(std::string(FAIRWAY_SOURCE_DIR "/submissions/") + name + "/fairway.toml"));
+    EXPECT_EQ(s->chunks_per_step() * s->train.grad_chunk_tokens, s->train.batch_tokens);
+  }
+}
+
+TEST(Shipped, BaselineAndPr65AreThoseOfTheRecords) {
+  const auto b = load_submission(FAIRWAY_SOURCE_DIR "/submissions/naive-baseline");
+  ASSERT_TRUE(b);
+  EXPECT_EQ(model::Gpt(b->model).parameter_count(), 17'059'912);
+  EXPECT_EQ(b->train.batch_tokens, 524288);
+  EXPECT_EQ(b->optimizer.matrix_lr, 0.04);
+  EXPECT_EQ(b->optimizer.tied_embed_lr, 0.05);
+  EXPECT_EQ(b->schedule.warmdown_iters, 1200);
+  EXPECT_EQ(b->eval.method, eval::Method::kStandard);
+  EXPECT_EQ(b->scheme.default_limit, quant::kInt8Limit);
+  EXPECT_EQ(b->codec, quant::kZlib9);
+  EXPECT_EQ(b->model.qat, model::Qat::kNone);
+  const auto p = load_submission(FAIRWAY_SOURCE_DIR "/submissions/pr65-mixed-quant");
+  ASSERT_TRUE(p);
+  EXPECT_EQ(model::Gpt(p->model).parameter_count(), 21'778'504);
+  EXPECT_EQ(p->optimizer.matrix_lr, 0.02);
+  EXPECT_EQ(p->optimizer.momentum.final, 0.99);
+  EXPECT_EQ(p->optimizer.momentum.warmup_start, 0.92);
+  EXPECT_EQ(p->optimizer.momentum.warmup_steps, 1500);
+  EXPECT_EQ(p->schedule.warmdown_iters, 3000);
+  EXPECT_EQ(p->eval.method, eval::Method::kSlidingA);
+  EXPECT_EQ(p->eval.seq_len, 1024);
+  EXPECT_EQ(p->eval.stride, 64);
+  EXPECT_EQ(p->scheme.default_limit, quant::kInt6Limit);
+  EXPECT_EQ(p->codec, quant::kZstd22);
+  EXPECT_EQ(p->model.qat, model::Qat::kInt6Row);
+}
+
+TEST(Loading, PathsAreRelativeToTheFolderUnlessReplaced) {
+  const test::TemporaryDirectory folder;
+  spill(folder / "fairway.toml", kGood);
+  const auto s = load_submission(folder.path());
+  ASSERT_TRUE(s) << s.error().message();
+  EXPECT_EQ(s->data.path, folder / "shards");
+  EXPECT_EQ(s->data.tokenizer, folder / "tokenizer.model");
+  const auto other = load_submission(folder.path(), {"/data", "t.model"});
+  ASSERT_TRUE(other);
+  EXPECT_EQ(other->data.path, "/data");
+  EXPECT_EQ(other->data.tokenizer, "t.model");
+}
+
+TEST(Loading, OptionalKeysHaveTheirDefaults) {
+  const auto s = load_text(kGood);
+  ASSERT_TRUE(s) << s.error().message();
+  EXPECT_EQ(s->model.rope_base, 10000.0);
+  EXPECT_EQ(s->model.logit_softcap, 30.0f);
+  EXPECT_EQ(s->model.qk_gain_init, 1.5f);
+  EXPECT_EQ(s->model.linear, kernels::Products::kP3);
+  EXPECT_EQ(s->optimizer.newton_schulz, kernels::Products::kS21);
+  EXPECT_EQ(s->optimizer.grad_clip_norm, 0.0);
+  EXPECT_EQ(s->eval.seq_len, 16);
+  EXPECT_FALSE(s->replay.keep_states);
+}
+
+TEST(Loading, NumericsAreChosenByName) {
+  const auto s = load_text(kGood + "\n[numerics]\nlinear = \"p4\"\ninput_gradients = \"b21\"\nweight_gradients = \"p4\"\nlogits = \"b21\"\n"
+                                   "attention = \"p4\"\nnewton_schulz = \"p3\"\n");
+  ASSERT_TRUE(s) << s.error().message();
+  EXPECT_EQ(s->model.linear, kernels::Products::kP4);
+  EXPECT_EQ(s->model.dgrad, kernels::Products::kS21);
+  EXPECT_EQ(s->model.wgrad, kernels::Products::kP4);
+  EXPECT_EQ(s->model.head, kernels::Products::kS21);
+  EXPECT_EQ(s->model.attention, kernels::Products::kP4);
+  EXPECT_EQ(s->optimizer.newton_schulz, kernels::Products::kP3);
+}
+
+TEST(Errors, AMissingFolderOrFileIsMissingInput) {
+  const test::TemporaryDirectory folder;
+  for (const std::string& path : {folder / "absent", folder.path()}) {
+    const auto s = load_submission(path);
+    ASSERT_FALSE(s);
+    EXPECT_EQ(s.error().code, Errc::kNoInput);
+    EXPECT_EQ(s.error().where, path + "/fairway.toml");
+  }
+}
+
+struct Edit {
+  const char* from;
+  const char* to;
+  const char* key;   ///< "table.key" the message must name
+  const char* what;  ///< part of its sentence
+};
+
+TEST(Errors, EachNamesFileLineAndKey) {
+  const Edit edits[] = {
+      // Unknown.
+      {"width = 32", "width = 32\nwidht = 32", "model.widht", "unknown key"},
+      {"name = \"tiny\"", "name = \"tiny\"\nauthor = \"x\"", "author", "unknown key"},
+      {"[replay]", "[reply]", "reply", "unknown key"},
+      {"stride = 5", "stride = 5\nstrides = 5", "eval.strides", "unknown key"},
+      // Wrong type.
+      {"layers = 2", "layers = \"2\"", "model.layers", "must be an integer from 1 to 256"},
+      {"layers = 2", "layers = 2.0", "model.layers", "must be an integer"},
+      {"matrix_lr = 0.04", "matrix_lr = \"fast\"", "optimizer.matrix_lr", "must be a number"},
+      {"prefix = \"tiny\"", "prefix = 3", "data.prefix", "must be a string"},
+      {"seeds = [7]", "seeds = 7", "train.seeds", "list of integers"},
+      {"seeds = [7]", "seeds = []", "train.seeds", "at least one entry"},
+      {"seeds = [7]", "seeds = [7, \"x\"]", "train.seeds", "every entry"},
+      {"checkpoint_every = 3", "checkpoint_every = 3\nkeep_states = 1", "replay.keep_states", "true or false"},
+      // Out of range.
+      {"edition = 1", "edition = 2", "edition", "from 1 to 1"},
+      {"vocab_size = 96", "vocab_size = 65537", "model.vocab_size", "from 2 to 65536"},
+      {"layers = 2", "layers = 0", "model.layers", "from 1 to 256"},
+      {"matrix_lr = 0.04", "matrix_lr = -0.1", "optimizer.matrix_lr", "from 0 to 10"},
+      {"matrix_lr = 0.04", "matrix_lr = nan", "optimizer.matrix_lr", "must be a number"},
+      {"matrix_lr = 0.04", "matrix_lr = inf", "optimizer.matrix_lr", "must be a number"},
+      {"iterations = 8", "iterations = 0", "schedule.iterations", "from 1"},
+      {"grad_chunk_tokens = 64", "grad_chunk_tokens = 8208", "train.grad_chunk_tokens", "from 1 to 8192"},
+      {"seeds = [7]", "seeds = [-1]", "train.seeds", "from 0"},
+      {"virtual_workers = 4", "virtual_workers = 0", "train.virtual_workers", "from 1"},
+      // Names.
+      {"kind = \"steps\"", "kind = \"epochs\"", "schedule.kind", "\"epochs\" is not one of: steps, wallclock"},
+      {"scheme = \"int8\"", "scheme = \"int3\"", "quantization.scheme", "int3"},
+      {"codec = \"zlib-9\"", "codec = \"rar\"", "quantization.codec", "rar"},
+      {"method = \"sliding_b\"", "method = \"sliding_e\"", "eval.method", "sliding_e"},
+      {"prefix = \"tiny\"", "prefix = \"a/b\"", "data.prefix", "start of a file name"},
+      {"prefix = \"tiny\"", "prefix = \"\"", "data.prefix", "start of a file name"},
+      // Relations.
+      {"heads = 4", "heads = 5", "model.heads", "must divide model.width"},
+      {"kv_heads = 2", "kv_heads = 3", "model.kv_heads", "must divide model.heads"},
+      {"grad_chunk_tokens = 64", "grad_chunk_tokens = 60", "train.grad_chunk_tokens", "not a multiple of train.seq_len = 16"},
+      {"batch_tokens = 256", "batch_tokens = 224", "train.batch_tokens", "not a multiple of train.grad_chunk_tokens = 64"},
+      {"virtual_workers = 4", "virtual_workers = 5", "train.batch_tokens", "not a multiple of train.virtual_workers"},
+      {"stride = 5", "stride = 17", "eval.stride", "exceeds eval.seq_len = 16"},
+      {"method = \"sliding_b\"", "method = \"standard\"", "eval.stride", "has none"},
+      {"kind = \"steps\"", "kind = \"steps\"\nmax_wallclock_seconds = 10", "schedule.max_wallclock_seconds", "only schedule.kind"},
+  };
+  for (const Edit& e : edits) {
+    const std::string text = replaced(kGood, e.from, e.to), message = error_of(text);
+    const std::string key = e.key, last = key.substr(key.find('.') == std::string::npos ? 0 : key.find('.') + 1);
+    const std::string expected = "fairway.toml:" + std::to_string(line_of(text, key == "reply" ? "[reply]" : last == "heads" ? "\nheads" : last + " =")) + " " + key + ": ";
+    const std::string alternative = "fairway.toml:" + std::to_string(line_of(text, last + " =") + 1) + " " + key + ": ";
+    EXPECT_TRUE(message.starts_with(expected) || (last == "heads" && message.starts_with(alternative))) << e.to << "\n  " << message << "\n  " << expected;
+    EXPECT_NE(message.find(e.what), std::string::npos) << e.to << "\n  " << message;
+  }
+}
+
+TEST(Errors, AMissingKeyNamesItsTablesLine) {
+  for (const auto& [line, key, table] : {std::tuple{"vocab_size = 96\n", "model.vocab_size", "[model]"},
+                                         {"seq_len = 16\n", "train.seq_len", "[train]"},
+                                         {"kind = \"steps\"\n", "schedule.kind", "[schedule]"},
+                                         {"scheme = \"int8\"\n", "quantization.scheme", "[quantization]"},
+                                         {"tied_embed_lr = 0.05\n", "optimizer.tied_embed_lr", "[optimizer]"},
+                                         {"seeds = [7]\n", "train.seeds", "[train]"},
+                                         {"path = \"shards\"\n", "data.path", "[data]"}}) {
+    const std::string text = replaced(kGood, line, "");
+    const std::string message = error_of(text);
+    EXPECT_TRUE(message.starts_with("fairway.toml:" + std::to_string(line_of(text, table)) + " " + key + ": ")) << message;
+  }
+  EXPECT_EQ(error_of(replaced(kGood, "edition = 1\n", "")), "fairway.toml:1 edition: this key is missing");
+  EXPECT_EQ(error_of(replaced(kGood, "[model]", "[modell]")), "fairway.toml:1 model: the table [model] is missing");
+}
+
+TEST(Errors, OneTypedWhereATableIsExpected) {
+  EXPECT_EQ(error_of("edition = 1\nname = \"x\"\nmodel = 3\n"), "fairway.toml:3 model: must be a table");
+}
+
+TEST(Errors, SyntaxAndDuplicatesCarryLineAndColumn) {
+  std::string message = error_of(replaced(kGood, "layers = 2", "layers = = 2"));
+  EXPECT_TRUE(message.starts_with("fairway.toml:6:")) << message;
+  message = error_of(replaced(kGood, "layers = 2", "layers = 2\nlayers = 2"));
+  EXPECT_TRUE(message.starts_with("fairway.toml:7:")) << message;
+  EXPECT_NE(message.find("layers"), std::string::npos) << message;
+  message = error_of(kGood + "[model]\n");
+  EXPECT_NE(message.find("model"), std::string::npos) << message;
+  EXPECT_NE(error_of(std::string("\0\1\2", 3)), "");
+  EXPECT_NE(error_of(""), "");
+}
+
+TEST(Errors, EveryTruncationIsAnErrorOrAnHonestConfig) {
+  size_t accepted = 0;
+  for (size_t size = 0; size < kGood.size(); size += 3) {
+    if (load_text(kGood.substr(0, size))) ++accepted;
+  }
+  // Everything after the last required table, [quantization], is optional.
+  EXPECT_LE(accepted, (kGood.size() - kGood.find("codec")) / 3 + 1);
+}
+
+}  // namespace
+}  // namespace fairway::submission
