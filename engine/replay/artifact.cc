@@ -81,12 +81,13 @@ Status import_weights(const std::string& path, model::Gpt& model) {
     if (p->shape() != t.spec.shape) {
       return Error{Errc::kData, where, fmt::format("shape {} instead of {}", quant::shape_text(t.spec.shape), quant::shape_text(p->shape()))};
     }
-    FAIRWAY_TRY(set_values(*p, t.values));
     seen.insert(t.spec.name);
   }
   for (const auto& p : model.parameters()) {
     if (!seen.contains(p->name())) return Error{Errc::kData, path, fmt::format("the tensor {} is missing", p->name())};
   }
+  // All of the file fits, so from here on nothing can leave the model half replaced.
+  for (const auto& t : weights.tensors) FAIRWAY_TRY(set_values(*model.find(t.spec.name), t.values));
   return {};
 }
 

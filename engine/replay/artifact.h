@@ -38,6 +38,7 @@ Result<std::vector<std::byte>> read_artifact(const std::string& path, const subm
 Result<std::vector<std::byte>> export_weights(const model::Gpt& model, const submission::Submission& s);
 
 /// Replaces every parameter by the tensor of the same name; all must be there with the same shape, and nothing else.
+/// After an error the model is as it was.
 Status import_weights(const std::string& path, model::Gpt& model);
 
 /// "model.zlib" or "model.zst".

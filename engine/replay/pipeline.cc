@@ -105,6 +105,37 @@ Result<eval::Scores> score(model::Gpt& model, const submission::Submission& s, c
   return scores;
 }
 
+namespace {
+
+/// What an earlier run left in the folder: a record of the same run, or nothing that a fresh start would meet.
+Result<std::optional<Record>> previous_run(const submission::Submission& s, const train::DataFiles& files, const RunOptions& options,
+                                           comm::Communicator& c) {
+  const std::string record_path = join(options.out_dir, "replay.json");
+  const std::string checkpoint = train::checkpoint_path(join(options.out_dir, "state"));
+  if (options.resume && c.max(std::filesystem::exists(record_path) ? 1 : 0) != 0) {
+    FAIRWAY_ASSIGN(LoadedRecord loaded, read_record(options.out_dir));
+    const Identity& i = loaded.record.identity;
+    const bool same = i.config_sha256 == s.config_sha256 && i.seed == options.seed && i.train_sha256 == files.train_sha256 &&
+                      i.val_sha256 == files.val_sha256 && i.tokenizer_sha256 == files.tokenizer_sha256;
+    if (same) return std::optional<Record>(std::move(loaded.record));
+    return Error{Errc::kData, record_path, "is the record of another run (config, seed or data differ); use another --out, or --fresh to replace it"};
+  }
+  if (!options.resume) {
+    Status status;
+    if (c.is_root()) {
+      for (const std::string& path : {record_path, checkpoint}) {
+        std::error_code error;
+        std::filesystem::remove(path, error);
+        if (error) status = Error{Errc::kIo, path, "cannot be removed: " + error.message()};
+      }
+    }
+    if (c.max(status ? 0 : 1) != 0) return status ? Error{Errc::kIo, options.out_dir, "rank 0 could not remove the earlier run"} : status.error();
+  }
+  return std::optional<Record>();
+}
+
+}  // namespace
+
 Result<Record> run_seed(const submission::Submission& s, const train::DataFiles& files, const train::Validation& validation,
                         const RunOptions& options, comm::Communicator& c) {
   std::optional<RunLog> log;
@@ -194,6 +225,9 @@ Result<Record> run_seed(const submission::Submission& s, const train::DataFiles&
                         {"tool", version_line()}};
   FAIRWAY_TRY(log->line(fmt::format("identity:{}", hex(identity_digest(i)))));
   FAIRWAY_TRY(write_record(options.out_dir, record, trained.progress.multipliers));
+  // The run is complete; a checkpoint left behind would let a later run of the same folder skip the training.
+  std::error_code ignored;
+  std::filesystem::remove(train::checkpoint_path(training.state_dir), ignored);
   return record;
 }
 

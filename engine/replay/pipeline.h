@@ -14,6 +14,8 @@ struct RunOptions {
   uint64_t seed = 0;
   /// Receives train.log, model.*, scores.f32, schedule.f64, replay.json and state/.
   std::string out_dir;
+  /// Continue from a checkpoint of the same run; a run that was completed is not repeated, its record is returned.
+  /// False: whatever an earlier run left is removed first.
   bool resume = true;
   bool echo = true;  ///< log lines to standard output as well
   bool show_progress = true;

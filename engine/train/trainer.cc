@@ -23,8 +23,6 @@ int64_t milliseconds_since(Clock::time_point start) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - start).count();
 }
 
-std::string checkpoint_path(const std::string& dir) { return (std::filesystem::path(dir) / "checkpoint.state").string(); }
-
 /// One run, its parts and its loop.
 class Run {
  public:
@@ -233,6 +231,10 @@ class Run {
 void request_interrupt(int) { interrupt_requested = 1; }
 
 }  // namespace
+
+std::string checkpoint_path(const std::string& state_dir) {
+  return (std::filesystem::path(state_dir) / "checkpoint.state").string();
+}
 
 void install_interrupt_handler() {
   struct sigaction action {};

@@ -49,6 +49,9 @@ struct TrainOptions {
   bool show_progress = true;
 };
 
+/// Where the checkpoint of a run lies in its state folder.
+std::string checkpoint_path(const std::string& state_dir);
+
 /// A model after training.
 struct Trained {
   std::unique_ptr<model::Gpt> model;

@@ -53,13 +53,13 @@ class Tamper(Case):
 
     def test_a_commitment_that_is_not_the_training_is_found_by_spot_and_full(self):
         def change(record):
-            record["identity"]["commitments"][2]["root"] = "ab" * 32
+            record["identity"]["commitments"][3]["root"] = "ab" * 32
         self.edit(change)
         report = self.verify(self.record, "--segments", 4, level="spot", code=1)
         self.assertEqual(statuses(report, "replay.segment").count("fail"), 1)
         report = self.verify(self.record, level="full", code=1)
         [identity] = [c for c in report["checks"] if c["id"] == "replay.identity"]
-        self.assertIn("commitments[2].root", identity["message"])
+        self.assertIn("commitments[3].root", identity["message"])
 
     def test_another_container_of_the_right_size_is_found(self):
         self.ok("train", self.submission, "--out", self.folder / "other", "--seed", 8, "--quiet")

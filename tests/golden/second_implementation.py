@@ -1049,7 +1049,7 @@ C: 4041995200  e69c478b65524542eca0bf7731b4364634a1abef43324707576bc9c7f45f52c3
 class Checks:
     def __init__(self, document):
         text = document.replace("\u2212", "-")
-        self.words = set(re.findall(r"[-+.\w]+", text.partition("\n## 26")[2]))
+        self.words = {w.rstrip(".") for w in re.findall(r"[-+.\w]+", text.partition("\n## 26")[2])}
         self.lines = {line.strip() for line in text.splitlines()}
         self.passed = self.failed = 0
 
@@ -1249,9 +1249,12 @@ def properties(k):
         ("tok_emb.weight", (1024, 512)))] == ["binary32", "fp16", 31, 127])
     q, s = export_row(F("0.75 -1.3 0.01 0.6"), 31)
     k.condition("17 restored values are exact", restore_row(q, s, False) == [v * fp16(s) for v in q])
-    for method in ("sliding_b", "sliding_c"):
-        seen = sorted(i for w in windows(method, 23, 8, 3) for i in scored_positions(method, w, 3))
-        k.condition("18 %s scores each prediction once" % method, seen == list(range(23)), seen)
+    for method, p, expected in (("standard", 24, list(range(24))), ("sliding_a", 23, list(range(5, 23))),
+                                ("sliding_b", 24, list(range(24))), ("sliding_b", 5, list(range(5))),
+                                ("sliding_c", 23, list(range(20)) + [20, 20, 21, 21, 21, 22, 22, 22]),
+                                ("sliding_d", 23, [0, 1, 2] + list(range(8, 23)))):
+        seen = sorted(i for w in windows(method, p, 8, 3) for i in scored_positions(method, w, 3))
+        k.condition("18 positions of %s, P = %d" % (method, p), seen == expected, seen)
     k.condition("18 totals", evaluation_totals(3 << 26, 2, 3) == (1.5, 3.0 / (LN2_64 * 3)))
     k.condition("18 bytes", [prediction_bytes(*p) for p in (
         (("normal", "a"), ("normal", "\u2581\u00e9")), (("boundary", ""), ("normal", "\u2581b")),

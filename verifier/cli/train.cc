@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <cstdio>
 #include <filesystem>
 
 #include "engine/replay/pipeline.h"
@@ -13,13 +14,13 @@ ExitCode run_train(const Arguments& arguments) {
   Parser parser("fairway train DIR --out OUT [options]",
                 "Trains the submission in DIR for each of its seeds: OUT/seed_<N>/ receives train.log, the artifact (model.zlib or\n"
                 "model.zst), scores.f32 (nll of every prediction), schedule.f64 and, last, replay.json. The log has the upstream line\n"
-                "shapes. An interrupted run goes on from its last checkpoint when the same command is given again.\n"
+                "shapes. An interrupted run goes on from its last checkpoint when the same command is given again; a completed one is not repeated.\n"
                 "Several ranks: mpirun -np N fairway train DIR --out OUT, with N dividing the chunks of a step; the bits are the same.");
   parser.positional("DIR", "folder with fairway.toml");
   parser.options().add_options()
       ("out", po::value<std::string>()->required(), "folder for the results")
       ("seed", po::value<uint64_t>(), "train only this seed, which need not be in the file")
-      ("fresh", "start again even if there is a checkpoint")
+      ("fresh", "remove what an earlier run left and start again")
       ("quiet", "no log on standard output, no progress line");
   add_common(parser);
   bool help = false;
@@ -40,7 +41,9 @@ ExitCode run_train(const Arguments& arguments) {
     run.echo = v.count("quiet") == 0;
     run.show_progress = run.echo;
     FAIRWAY_ASSIGN(auto record, replay::run_seed(s, files, validation, run, *communicator));
-    (void)record;
+    if (communicator->is_root() && run.echo) {
+      std::fputs(fmt::format("record:{}/replay.json identity:{}\n", run.out_dir, hex(replay::identity_digest(record.identity))).c_str(), stdout);
+    }
   }
   return 0;
 }

@@ -65,7 +65,7 @@ TEST_F(Artifact, PackFileUnpackGivesTheQuantisedValues) {
       quantised += entry->storage == quant::Storage::kInt8Rows;
       const auto one = quant::pack_tensor(*entry, p.values(), s.scheme.quantile);
       ASSERT_TRUE(one);
-      EXPECT_EQ(values(restored)[i], quant::restore_tensor(*one).values) << p.name();
+      EXPECT_TRUE(values(restored)[i] == quant::restore_tensor(*one).values) << p.name();
     }
     EXPECT_EQ(quantised, 4u);  // mlp.fc and mlp.proj of two layers
     EXPECT_EQ(packed->float32_bytes, static_cast<uint64_t>(model.parameter_count()) * 4);
@@ -99,7 +99,7 @@ TEST_F(Artifact, OfAnotherConfigIsRefused) {
     ASSERT_FALSE(status) << to;
     EXPECT_EQ(status.error().code, Errc::kData);
     EXPECT_TRUE(status.error().where.starts_with("model.zlib")) << status.error().message();
-    EXPECT_EQ(values(m), before) << to;
+    EXPECT_TRUE(values(m) == before) << to;
   }
 }
 
@@ -169,7 +169,7 @@ TEST_F(Artifact, WeightsRoundTripThroughSafetensorsToTheBit) {
   spill(t.folder / "w.safetensors", text_of(*bytes));
   Gpt other(s.model);
   ASSERT_TRUE(import_weights(t.folder / "w.safetensors", other));
-  EXPECT_EQ(values(other), values(model));
+  EXPECT_TRUE(values(other) == values(model));
   const test::Sample sample(2, 20, 96, 4);
   EXPECT_EQ(test::nll_of(other, sample.batch(false)), test::nll_of(model, sample.batch(false)));
 }
@@ -192,7 +192,7 @@ class Import : public Artifact {
     const Status status = import_weights(t.folder / "w", m);
     if (status) return "";
     EXPECT_EQ(status.error().code, Errc::kData);
-    EXPECT_EQ(values(m), values(Gpt(s.model))) << "a refused file changed the model";
+    EXPECT_TRUE(values(m) == values(Gpt(s.model))) << "a refused file changed the model";
     return status.error().message().substr((t.folder / "w").size());
   }
 };
