@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/base/file.h"
-#include "engine/replay/version.h"
+#include "kernels/numerics_edition.h"
 
 namespace fairway::replay {
 namespace {

@@ -4,6 +4,7 @@
 
 #include "engine/comm/communicator.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/numerics_edition.h"
 
 namespace fairway::replay {
 namespace {

@@ -5,9 +5,6 @@
 
 namespace fairway::replay {
 
-/// Edition of kernels/NUMERICS.md; results of different editions are not comparable.
-constexpr int kNumericsEdition = 1;
-
 /// "0.1.0"
 std::string version();
 

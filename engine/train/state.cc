@@ -8,6 +8,7 @@
 
 #include "engine/base/file.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/numerics_edition.h"
 
 namespace fairway::train {
 namespace {
@@ -69,6 +70,7 @@ Status write_state(const std::string& path, const Digest& config_sha256, model::
   const auto tensors = all_tensors(model, optimizer);
   nlohmann::json header;
   header["config_sha256"] = hex(config_sha256);
+  header["numerics"] = kNumericsEdition;
   header["seed"] = std::to_string(progress.seed);
   header["completed_steps"] = progress.completed_steps;
   header["elapsed_ms"] = progress.elapsed_ms;
@@ -119,6 +121,9 @@ Result<Progress> read_state(const std::string& path, const Digest& config_sha256
     const nlohmann::json header = nlohmann::json::parse(text, text + header_size);
     if (header.at("config_sha256").get<std::string>() != hex(config_sha256)) {
       return Error{Errc::kData, path, "this state belongs to another fairway.toml; delete it or use another --out"};
+    }
+    if (header.at("numerics") != kNumericsEdition) {
+      return Error{Errc::kData, path, "this state was made under another edition of the numerics; delete it to start again"};
     }
     progress.seed = std::stoull(header.at("seed").get<std::string>());
     if (progress.seed != seed) return Error{Errc::kData, path, fmt::format("this state is of seed {}, not {}", progress.seed, seed)};

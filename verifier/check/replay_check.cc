@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 
 #include "engine/base/file.h"
 #include "engine/quant/artifact_size.h"
@@ -76,6 +77,7 @@ Status replay_eval(const submission::Submission& s, const train::Validation& val
 struct Segment {
   std::string state;
   int64_t from = 0;
+  std::optional<Digest> root;  ///< what the record committed to at `from`; none at the start
   train::Commitment to;
 };
 
@@ -86,7 +88,7 @@ std::vector<Segment> kept_segments(const replay::Identity& i, const std::string&
     next.to = c;
     if (next.from == 0 || !next.state.empty()) segments.push_back(next);
     const fs::path kept = fs::path(record_dir) / "state" / fmt::format("step_{:08}.state", c.step);
-    next = {fs::exists(kept) ? kept.string() : "", c.step, {}};
+    next = {fs::exists(kept) ? kept.string() : "", c.step, c.root, {}};
   }
   return segments;
 }
@@ -108,6 +110,7 @@ Status replay_spot(const submission::Submission& s, const train::DataFiles& file
     train::TrainOptions training;
     training.seed = i.seed;
     training.start_state = segment.state;
+    training.start_root = segment.root;
     training.resume = false;
     training.stop_step = segment.to.step;
     training.replay_multipliers = &loaded.multipliers;
@@ -130,7 +133,7 @@ Status replay_full(const submission::Submission& s, const train::DataFiles& file
   run.seed = expected.seed;
   run.out_dir = options.work_dir;
   // A completed replay proves nothing about the machine it is asked on now: it is done again, an interrupted one goes on.
-  run.resume = options.resume && !fs::exists(fs::path(options.work_dir) / "replay.json");
+  run.resume = options.resume && c.max(fs::exists(fs::path(options.work_dir) / "replay.json") ? 1 : 0) == 0;
   run.echo = false;
   run.show_progress = options.show_progress;
   run.replay_multipliers = &loaded.multipliers;

@@ -25,13 +25,14 @@ void Parser::positional(const char* name, const char* description) {
 
 Result<po::variables_map> Parser::parse(const Arguments& arguments, bool& help_shown) {
   help_shown = false;
-  const std::string see = fmt::format("; see `{} --help`", usage_.substr(0, usage_.find(' ', usage_.find(' ') + 1)));
+  // "fairway train DIR ..." and "fairway data tokenize TEXT ...": the words before the first argument.
+  const std::string see = fmt::format("; see `{} --help`", usage_.substr(0, usage_.find_first_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ[(") - 1));
   po::variables_map v;
   try {
     po::options_description all;
     all.add(options_).add(hidden_);
     po::store(po::command_line_parser(arguments).options(all).positional(positions_).run(), v);
-    po::notify(v);
+    if (v.count("help") == 0) po::notify(v);  // asking for help excuses from required options
   } catch (const po::error& e) {
     return Error{Errc::kUsage, "", e.what() + see};
   }
