@@ -13,6 +13,7 @@
 
 #include "engine/base/result.h"
 #include "kernels/buffer.h"
+#include "kernels/quantised.h"
 
 namespace fairway::model {
 
@@ -34,6 +35,12 @@ struct Batch {
 };
 
 class Tape;
+
+/// Working memory of the operations that multiply matrices; shared, because no two run at once.
+struct ProductScratch {
+  kernels::Quantised rows, columns, gradient_rows, gradient_columns;
+  kernels::Buffer<float> chunk_gradient;
+};
 
 /// One operation: forward reads its inputs and writes its outputs, backward reads the gradients of its outputs, adds to the
 /// accumulators of its parameters and contributes to the gradients of its inputs.
@@ -80,6 +87,8 @@ class Tape {
 
   /// nll of the last forward pass: (sequences, length - first_scored).
   kernels::Buffer<float>& nll() { return nll_; }
+  /// Contents are gone when the next operation runs.
+  ProductScratch& scratch() { return scratch_; }
 
  private:
   struct Value {
@@ -95,6 +104,7 @@ class Tape {
   std::vector<std::unique_ptr<Op>> ops_;
   std::vector<kernels::Buffer<float>> pool_;
   kernels::Buffer<float> nll_;
+  ProductScratch scratch_;
 };
 
 }  // namespace fairway::model

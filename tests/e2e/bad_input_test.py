@@ -106,15 +106,22 @@ class BadInput(Case):
             path.write_bytes(content)
             self.fails(65, path, "eval", self.submission, "--weights", path)
 
-    def test_a_checkpoint_of_another_config_exits_65(self):
+    def interrupted_run(self):
+        """A run without its record, with a kept state in the place of the checkpoint."""
         run = self.train()
         (run / "replay.json").unlink()
+        kept = sorted((run / "state").glob("step_*.state"))[0]
+        (run / "state" / "checkpoint.state").write_bytes(kept.read_bytes())
+        return run
+
+    def test_a_checkpoint_of_another_config_exits_65(self):
+        run = self.interrupted_run()
         self.submission_with({"optimizer.matrix_lr": 0.05})
         self.fails(65, "checkpoint.state", "train", self.submission, "--out", run.parent, "--quiet")
         self.train(None, "out", "--fresh")
 
     def test_a_damaged_checkpoint_exits_65(self):
-        run = self.train()
+        run = self.interrupted_run()
         harness.flip(run / "state" / "checkpoint.state", 5000)
         self.fails(65, "checkpoint.state", "train", self.submission, "--out", run.parent, "--quiet")
 

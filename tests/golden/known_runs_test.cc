@@ -1,6 +1,6 @@
-/// The worked examples and the three small training runs of kernels/NUMERICS.md, section 26, repeated bit for bit.
+/// The worked examples and the four small training runs of kernels/NUMERICS.md, section 26, repeated bit for bit.
 ///
-/// The expected values stand here and in the document; a program written from the document alone printed the same ones.
+/// The expected values stand here and in the document; second_implementation.py computes the same ones.
 /// A value that changes means that the definition of a result changed, which needs a new edition, or that this machine
 /// computes something else.
 #include <gtest/gtest.h>
@@ -110,6 +110,16 @@ TEST(WorkedExamples, RmsNormAndItsBackwardPass) {
   expect_bits(dx, {0x1.85b37p-4f, 0x1.28b276p-2f, -0x1.767b02p-2f, 0x1.da92b8p-2f});
 }
 
+TEST(WorkedExamples, RowsOfTwoTensorsAreNotJoined) {
+  kernels::SumOfSquares apart, joined;
+  ASSERT_TRUE(apart.add(Floats{1.0f, 2.0f}));
+  ASSERT_TRUE(apart.add({}));
+  ASSERT_TRUE(apart.add(Floats{0x1.002p-12f}));
+  ASSERT_TRUE(joined.add(Floats{1.0f, 2.0f, 0x1.002p-12f}));
+  EXPECT_EQ(apart.total(), 0x1.400000401p+2);
+  EXPECT_EQ(joined.total(), 0x1.4000004p+2);
+}
+
 TEST(WorkedExamples, AnAttentionRowOfThreeKeys) {
   const Floats q{1.0f, 0.5f, -0.25f, 2.0f, 0.3f, -1.0f, 0.7f, 0.2f, 1.5f, -0.4f, 0.6f, -2.0f};
   const Floats k{0.5f, 1.0f, -1.0f, 0.25f, -0.3f, 0.8f, 0.1f, 1.1f, 0.9f, -0.7f, 0.2f, -1.2f};
@@ -131,6 +141,20 @@ TEST(WorkedExamples, AnAttentionRowOfThreeKeys) {
                    0x1.4a9dp-5f, 0x1.51254p-2f, 0x1.fbfp-2f, -0x1.0ed1p-3f, 0x1.966fp-3f, -0x1.52ap-1f});
   expect_bits(dv, {-0x1.9accp-6f, 0x1.c694p-4f, 0x1.f32b8p-2f, 0x1.734d4p-3f, -0x1.206a6p-2f, 0x1.920bp-2f,
                    0x1.98156p-2f, -0x1.d3e7ep-2f, 0x1.9d0c6p-1f, 0x1.cafp-1f, -0x1.f8d3ap-1f, 0x1.13598p+0f});
+}
+
+TEST(WorkedExamples, AScoreFarBelowTheOthersStopsNothing) {
+  const Floats q{-1.0f, 0.0f, 4096.0f, 0.0f}, v{1.0f, 2.0f, 3.0f, 4.0f};
+  Floats k{-4096.0f, 0.0f, 0.5f, 0.0f}, out(4);
+  std::vector<int32_t> max(2);
+  std::vector<int64_t> units(2);
+  const kernels::AttentionShape shape{1, 2, 1, 1, 2, Products::kP3};
+  const kernels::AttentionForward call{shape, q.data(), k.data(), v.data(), out.data(), max.data(), units.data()};
+  ASSERT_TRUE(kernels::attention_forward(call));
+  EXPECT_EQ(max[1], 2089);
+  expect_bits(Floats(out.begin() + 2, out.end()), {0x1.7ffc66p+1f, 0x1.fffb34p+1f});
+  k[2] = -4096.0f;
+  EXPECT_FALSE(kernels::attention_forward(call));
 }
 
 TEST(WorkedExamples, UnitsOfAProbabilityAreRoundedToNearestEven) {
@@ -335,6 +359,40 @@ KnownRun run_c() {
   return r;
 }
 
+KnownRun run_d() {
+  KnownRun r{"D",
+             {},
+             {},
+             67,
+             1,
+             2,
+             3,
+             4242,
+             {"D 0: 121099267126  48fa693bf76fec5f9327487542998d8b726e249e2dfe93abbfc8d054918ea171",
+              "D 1: 135612845775  1cb0eed556904a0b745aeaeff5963f706543d0e2afece54f0f84ae8ea46a5f02",
+              "D 2: 122310998064  ede7ecb30e47d6fe9c3d084bbe68392e432d0f4c8ba7fbea74dfd2f185877069"},
+             "D state: 6c2d08efef35d58aa5f694574d9f32f154939782545c90a9f21210e9c98aa0d1",
+             "D: 43841218784  09297e11ae2baebe0a1d56b7abd58cb7e7296a3bbb42a64403f79646206bc7dd"};
+  r.model.vocab_size = 14;
+  r.model.layers = 2;
+  r.model.width = 24;
+  r.model.heads = 4;
+  r.model.kv_heads = 2;
+  r.model.mlp_hidden = 18;
+  r.model.rope_base = 500.0;
+  r.model.logit_softcap = 20.0f;
+  r.model.embed_init_std = 1.0f;
+  r.model.qk_gain_init = 60.0f;
+  r.model.linear = Products::kS21;
+  r.model.dgrad = Products::kP4;
+  r.model.wgrad = Products::kS21;
+  r.model.head = Products::kP4;
+  r.optimizer.grad_clip_norm = 1.0;
+  r.optimizer.momentum.warmup_steps = 3;
+  r.optimizer.newton_schulz_steps = 4;
+  return r;
+}
+
 int64_t loss_units(model::Tape& tape) {
   int64_t sum = 0;
   for (size_t i = 0; i < tape.nll().size(); ++i) sum += num::loss_units(tape.nll()[i]);
@@ -445,12 +503,16 @@ TEST(KnownRuns, RunBWithFakeQuantisationAndClippingHasTheRecordedBitsOnEveryMach
 
 TEST(KnownRuns, RunCWithoutACapHasTheRecordedBitsOnEveryMachine) { expect_known_on_every_machine(run_c()); }
 
+TEST(KnownRuns, RunDWithSharedKeyHeadsAndScoresFarApartHasTheRecordedBitsOnEveryMachine) {
+  expect_known_on_every_machine(run_d());
+}
+
 TEST(KnownRuns, TheDocumentStatesTheSameLines) {
   std::ifstream file(FAIRWAY_SOURCE_DIR "/kernels/NUMERICS.md");
   ASSERT_TRUE(file) << "kernels/NUMERICS.md cannot be read";
   std::stringstream document;
   document << file.rdbuf();
-  for (const KnownRun& r : {run_a(), run_b(), run_c()}) {
+  for (const KnownRun& r : {run_a(), run_b(), run_c(), run_d()}) {
     std::vector<std::string> lines = r.steps_expected;
     lines.push_back(r.state_expected);
     lines.push_back(r.evaluation_expected);

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""A second implementation of the numerics contract, written from kernels/NUMERICS.md alone.
+"""A second implementation of the numerics contract, first written from kernels/NUMERICS.md without the engine.
 
     python3 second_implementation.py NUMERICS.md
 
 It recomputes the worked examples and the whole runs of section 26 with plain Python: no line is shared with the engine and
-nothing outside the standard library is used. Every check prints "ok" or the two values; every expected number below must
+nothing outside the standard library is used. Later and with the engine in view came run D, the examples "rows of two tensors"
+and "a score far below the others", the range test of attention and the sign of a rounded zero. Every check prints "ok" or the two values; every expected number below must
 also stand in section 26 of the document that is named on the command line. Exit status 0 if all agree, else 1.
 
 A binary32 value is held in a Python float (binary64) whose value is a binary32 number:
@@ -63,8 +64,8 @@ def fma64(a, b, c):
 
 
 def rint(x):
-    """Nearest integer as a float that keeps the sign of a zero."""
-    return math.copysign(float(round(x)), x)
+    """Nearest integer as a float; a zero is +0."""
+    return float(round(x))
 
 
 def int_to_fl32(s):
@@ -447,7 +448,7 @@ def attention_forward(kind, q, k, v):
         for i in range(tokens):
             t = [fl32(grid(contract(kind, qh.digits[i], kh.digits[j]), qh.e[i] + kh.e[j] - b2) * factor)
                  for j in range(i + 1)]
-            if max(map(abs, t)) > 2.0 ** 21:
+            if not abs(max(t)) <= 2.0 ** 21:
                 raise Stop("an attention score is out of range")
             m = math.floor(max(t))
             parts = [probability(x, m) for x in t]
@@ -968,7 +969,7 @@ def multiplier_by_clock(k, elapsed, limit_seconds, warmdown):
 
 # ---------------------------------------------------------------------------------------------- whole runs [26.11]
 
-# Defaults that section 26.11 does not list.
+# Defaults, listed in sections 15 and 26.11 below the table.
 DEFAULTS = dict(qk_gain=1.5, betas=(0.9, 0.95), eps=1e-8, momentum=(0.85, 0.95), embed_lr=0.05, matrix_lr=0.04,
                 scalar_lr=0.04)
 
@@ -982,7 +983,11 @@ RUNS = {
     "C": dict(V=12, N=1, d=8, H=2, Hk=2, f=40, T=5, sequences=1, chunks=1, steps=2, seed=7, base=10000.0,
               theta_bf16=False, cap=0.0, std=2.0, linear="p3", dgrad="p3", wgrad="p3", head="p3", attention="s21",
               fake=False, clip=0.0, warmup=0, ns_steps=3, ns="p4"),
+    "D": dict(V=14, N=2, d=24, H=4, Hk=2, f=18, T=67, sequences=1, chunks=2, steps=3, seed=4242, base=500.0,
+              theta_bf16=False, cap=20.0, std=1.0, linear="s21", dgrad="p4", wgrad="s21", head="p4", attention="p3",
+              fake=False, clip=1.0, warmup=3, ns_steps=4, ns="s21", qk_gain=60.0),
 }
+
 
 
 def digest(tensors):
@@ -1039,8 +1044,13 @@ B state: ce940dab857680f8349c4d77bd2af04fab099290f11cfb514dddc0d6771af4f1
 B: 1549898608  cab034afee03fa234c58b11a78503c0c42079383193119aed6a6109eef1bb9d0
 C 0: 3291847179  b2f7a2717ff8a71aee1cebbbb9741cc695f8e8ef27f143613c5016f73d461838
 C 1: 3805143765  c64fde38094329d48a44525626ea6513284b885383c3120e2fae932c4ee04e35
+D 0: 121099267126  48fa693bf76fec5f9327487542998d8b726e249e2dfe93abbfc8d054918ea171
+D 1: 135612845775  1cb0eed556904a0b745aeaeff5963f706543d0e2afece54f0f84ae8ea46a5f02
+D 2: 122310998064  ede7ecb30e47d6fe9c3d084bbe68392e432d0f4c8ba7fbea74dfd2f185877069
 C state: 1a07d947ded56a33571ed2f6481d092c45b50bff5e474b25e5a4a9e3648f5392
+D state: 6c2d08efef35d58aa5f694574d9f32f154939782545c90a9f21210e9c98aa0d1
 C: 4041995200  e69c478b65524542eca0bf7731b4364634a1abef43324707576bc9c7f45f52c3
+D: 43841218784  09297e11ae2baebe0a1d56b7abd58cb7e7296a3bbb42a64403f79646206bc7dd
 """
 
 # ---------------------------------------------------------------------------------------------- worked examples [26]
@@ -1117,7 +1127,12 @@ def worked_examples(k):
     k.numbers("26.3 rms_norm", y, "0x1.d3a55cp-1 -0x1.954b0ap+0 0x1.8f0ecep-7 0x1.9faf6ep-1")
     k.numbers("26.3 rms_norm backward", rms_norm_backward(F("0.1 0.2 -0.3 0.4"), y, r),
               "0x1.85b37p-4 0x1.28b276p-2 -0x1.767b02p-2 0x1.da92b8p-2")
+    small = float.fromhex("0x1.002p-12")
+    k.numbers("26.3 rows of two tensors are not joined",
+              [sum_of_squares([[1.0, 2.0], [], [small]]), sum_of_squares([[1.0, 2.0, small]])],
+              "0x1.400000401p+2 0x1.4000004p+2")
     attention_example(k)
+    far_score_example(k)
 
     for name, u, cap, expected in (
             ("no cap", F("1 -2.5 3"), 0.0,
@@ -1236,6 +1251,20 @@ def attention_example(k):
                     (got[1], got[0], got[3]) == (d, float.fromhex(f), want), got)
 
 
+def far_score_example(k):
+    """The range test takes the largest visible score, not the largest magnitude."""
+    q, v = [[F("-1 0"), F("4096 0")]], [[F("1 2"), F("3 4")]]
+    out, (_, _, _, saved) = attention_forward("p3", q, [[F("-4096 0"), F("0.5 0")]], v)
+    k.numbers("26.4 a score far below the others, t", saved[0][1][0], "-0x1.0527dcp+24 0x1.0527dcp+11")
+    k.numbers("26.4 a score far below the others, out", out[0][1], "0x1.7ffc66p+1 0x1.fffb34p+1")
+    try:
+        attention_forward("p3", q, [[F("-4096 0"), F("-4096 0")]], v)
+        stopped = False
+    except Stop:
+        stopped = True
+    k.condition("26.4 the largest score is out of range", stopped)
+
+
 def properties(k):
     """Rules of sections 2, 14, 16, 17 and 18 that have no numbers in section 26, on small cases."""
     k.condition("2 fl32 of an integer is one rounding", int_to_fl32((1 << 62) + (1 << 38) + 1) == 2.0 ** 62 + 2.0 ** 39)
@@ -1274,7 +1303,7 @@ def main():
     worked_examples(checks)
     properties(checks)
     expected = EXPECTED_RUNS.strip().splitlines()
-    for letter in "CBA":
+    for letter in "CBDA":
         wanted = iter([line for line in expected if line.startswith(letter)])
         try:
             run(letter, lambda got: checks.line(got, next(wanted)))

@@ -26,8 +26,6 @@ class Linear : public Op {
   const ModelConfig& config_;
   ValueId in_;
   std::vector<Branch> branches_;
-  kernels::Quantised rows_, columns_, gradient_rows_, gradient_columns_;
-  kernels::Buffer<float> chunk_gradient_;
 };
 
 }  // namespace fairway::model

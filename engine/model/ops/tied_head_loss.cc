@@ -8,13 +8,13 @@ namespace {
 constexpr int64_t kEvalSlice = 2048;  // tokens whose logits are held at once in evaluation
 }
 
-Status TiedHeadLoss::score(const float* hidden, const uint16_t* targets, int64_t rows, bool gradient, float* nll) {
+Status TiedHeadLoss::score(ProductScratch& scratch, const float* hidden, const uint16_t* targets, int64_t rows, bool gradient, float* nll) {
   const int64_t vocab = config_.vocab_size, width = config_.width;
   logits_.resize(static_cast<size_t>(rows * vocab));
-  if (!kernels::quantise_rows(hidden, rows, width, width, kernels::bits_of_products(config_.head), rows_)) {
+  if (!kernels::quantise_rows(hidden, rows, width, width, kernels::bits_of_products(config_.head), scratch.rows)) {
     return bad_value(kNotFinite);
   }
-  kernels::exact_matmul(rows_, table_.forward_operand(), config_.head, logits_.data(), vocab);
+  kernels::exact_matmul(scratch.rows, table_.forward_operand(), config_.head, logits_.data(), vocab);
   if (!kernels::cross_entropy(logits_.data(), rows, vocab, config_.logit_softcap, targets, nll, gradient)) {
     return bad_value("a logit is not finite or a loss reaches 1024 nats");
   }
@@ -25,13 +25,13 @@ Status TiedHeadLoss::forward(Tape& tape) {
   const Batch& b = tape.batch();
   FAIRWAY_TRY(table_.prepare(config_.qat, b.training));
   const float* hidden = tape.data(in_);
-  if (b.training) return score(hidden, b.targets.data(), b.tokens(), true, tape.nll().data());
+  if (b.training) return score(tape.scratch(), hidden, b.targets.data(), b.tokens(), true, tape.nll().data());
   const int64_t scored = b.length - b.first_scored;
   for (int64_t s = 0; s < b.sequences; ++s) {
     for (int64_t at = 0; at < scored; at += kEvalSlice) {
       const int64_t rows = scored - at < kEvalSlice ? scored - at : kEvalSlice;
       const int64_t token = s * b.length + b.first_scored + at;
-      FAIRWAY_TRY(score(hidden + token * config_.width, b.targets.data() + token, rows, false,
+      FAIRWAY_TRY(score(tape.scratch(), hidden + token * config_.width, b.targets.data() + token, rows, false,
                         tape.nll().data() + s * scored + at));
     }
   }
@@ -39,22 +39,23 @@ Status TiedHeadLoss::forward(Tape& tape) {
 }
 
 Status TiedHeadLoss::backward(Tape& tape) {
+  ProductScratch& scratch = tape.scratch();
   const Batch& b = tape.batch();
   const int64_t vocab = config_.vocab_size, width = config_.width, tokens = b.tokens();
   const int wgrad_bits = kernels::bits_of_products(config_.wgrad), dgrad_bits = kernels::bits_of_products(config_.dgrad);
-  if (!kernels::quantise_columns(logits_.data(), tokens, vocab, vocab, wgrad_bits, gradient_columns_) ||
-      !kernels::quantise_columns(tape.data(in_), tokens, width, width, wgrad_bits, columns_)) {
+  if (!kernels::quantise_columns(logits_.data(), tokens, vocab, vocab, wgrad_bits, scratch.gradient_columns) ||
+      !kernels::quantise_columns(tape.data(in_), tokens, width, width, wgrad_bits, scratch.columns)) {
     return bad_value(kNotFinite);
   }
-  chunk_gradient_.resize(static_cast<size_t>(vocab * width));
-  kernels::exact_matmul(gradient_columns_, columns_, config_.wgrad, chunk_gradient_.data(), width);
-  if (!kernels::accumulate(chunk_gradient_.data(), vocab * width, b.chunk_term_limit, table_.gradient())) {
+  scratch.chunk_gradient.resize(static_cast<size_t>(vocab * width));
+  kernels::exact_matmul(scratch.gradient_columns, scratch.columns, config_.wgrad, scratch.chunk_gradient.data(), width);
+  if (!kernels::accumulate(scratch.chunk_gradient.data(), vocab * width, b.chunk_term_limit, table_.gradient())) {
     return bad_value(kGradientTooLarge);
   }
-  if (!kernels::quantise_rows(logits_.data(), tokens, vocab, vocab, dgrad_bits, rows_)) return bad_value(kNotFinite);
+  if (!kernels::quantise_rows(logits_.data(), tokens, vocab, vocab, dgrad_bits, scratch.rows)) return bad_value(kNotFinite);
   FAIRWAY_TRY(table_.prepare_backward(dgrad_bits));
   return tape.contribute(in_, [&](float* dh) -> Status {
-    kernels::exact_matmul(rows_, table_.backward_operand(), config_.dgrad, dh, width);
+    kernels::exact_matmul(scratch.rows, table_.backward_operand(), config_.dgrad, dh, width);
     return {};
   });
 }

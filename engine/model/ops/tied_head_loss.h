@@ -18,13 +18,12 @@ class TiedHeadLoss : public Op {
 
  private:
   /// Logits and losses of `rows` hidden vectors; with training they become the gradient of the logits.
-  Status score(const float* hidden, const uint16_t* targets, int64_t rows, bool gradient, float* nll);
+  Status score(ProductScratch& scratch, const float* hidden, const uint16_t* targets, int64_t rows, bool gradient, float* nll);
 
   const ModelConfig& config_;
   Parameter& table_;
   ValueId in_;
-  kernels::Buffer<float> logits_, chunk_gradient_;
-  kernels::Quantised rows_, columns_, gradient_columns_;
+  kernels::Buffer<float> logits_;
 };
 
 }  // namespace fairway::model
