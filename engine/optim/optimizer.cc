@@ -46,12 +46,18 @@ Status Optimizer::step(int64_t step, double multiplier, int64_t tokens) {
     kernels::accumulated_mean(s.parameter->gradient(), s.parameter->count(), static_cast<float>(tokens), s.gradient.data());
   }
   if (config_.grad_clip_norm > 0.0) FAIRWAY_TRY(clip());
+  // Matrices are independent, and one core per matrix keeps it in that core's cache through all iterations.
+  std::vector<Slot*> matrices;
   for (Slot& s : slots_) {
-    if (s.parameter->group() == model::Group::kMatrix) {
-      FAIRWAY_TRY(muon(s, step, multiplier));
-    } else {
-      FAIRWAY_TRY(adam(s, step, multiplier));
-    }
+    if (s.parameter->group() == model::Group::kMatrix) matrices.push_back(&s);
+  }
+  std::vector<Status> updated(matrices.size());
+  kernels::parallel_for(static_cast<int64_t>(matrices.size()), [&](int64_t i) {
+    updated[static_cast<size_t>(i)] = muon(*matrices[static_cast<size_t>(i)], step, multiplier);
+  });
+  for (Status& status : updated) FAIRWAY_TRY(std::move(status));
+  for (Slot& s : slots_) {
+    if (s.parameter->group() != model::Group::kMatrix) FAIRWAY_TRY(adam(s, step, multiplier));
     if (!kernels::all_finite(s.parameter->values())) {
       return Error{Errc::kData, s.parameter->name(), "the parameter is not finite after the update; lower its learning rate"};
     }
@@ -109,7 +115,8 @@ Status Optimizer::muon(Slot& slot, int64_t step, double multiplier) {
   kernels::parallel_ranges(p.count(), kElements, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) u[i] = ops::muon_momentum(u[i], mu, momentum[i]);
   });
-  if (!newton_schulz(u, 1, rows, columns, config_.newton_schulz_steps, config_.newton_schulz, scratch_)) {
+  thread_local NewtonSchulzScratch scratch;
+  if (!newton_schulz(u, 1, rows, columns, config_.newton_schulz_steps, config_.newton_schulz, scratch)) {
     return Error{Errc::kData, p.name(), "the momentum is not finite"};
   }
   const double ratio = static_cast<double>(rows) / static_cast<double>(columns);

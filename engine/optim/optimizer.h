@@ -54,7 +54,6 @@ class Optimizer {
 
   OptimizerConfig config_;
   std::vector<Slot> slots_;
-  NewtonSchulzScratch scratch_;
 };
 
 }  // namespace fairway::optim

@@ -11,47 +11,61 @@ bool quantise_rows(const float* x, int64_t ld, int64_t columns, int bits, const 
   return finite;
 }
 
+namespace {
+
+/// Columns [c0, c0 + width) of x, width <= 64. kFull: width is 64, which the compiler then knows.
+template <bool kFull>
+FAIRWAY_INLINE bool quantise_stripe(const float* x, int64_t ld, int64_t rows, int bits, const RowsOut& out, int64_t c0, int64_t columns) {
+  const int64_t width = kFull ? 64 : columns;
+  const int slices = slices_of_bits(bits);
+  uint32_t max[64] = {};
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* __restrict row = x + r * ld + c0;
+    for (int64_t c = 0; c < width; ++c) {
+      uint32_t m = num::magnitude_bits(row[c]);
+      max[c] = m > max[c] ? m : max[c];
+    }
+  }
+  alignas(64) float scale[64] = {};
+  for (int64_t c = 0; c < width; ++c) {
+    if (max[c] >= num::kInfinityBits) return false;
+    int32_t e = num::group_exponent(max[c], bits);
+    out.exponent[c0 + c] = e;
+    scale[c] = num::quantiser_scale(e, bits);
+  }
+  for (int64_t r0 = 0; r0 < out.stride; r0 += 64) {
+    alignas(64) int8_t tile[3][64][64];
+    const int64_t left = rows - r0;
+    const int64_t height = left >= 64 ? 64 : left > 0 ? left : 0;
+    if (height < 64 || !kFull) __builtin_memset(tile, 0, sizeof tile);
+    for (int64_t r = 0; r < height; ++r) {
+      const float* __restrict row = x + (r0 + r) * ld + c0;
+      alignas(64) float scaled[64];
+      for (int64_t c = 0; c < width; ++c) scaled[c] = row[c] * scale[c];
+      // The product with 2^(b-e) is done; write_slices multiplies by 1.
+      write_slices(scaled, width, 1.0f, slices, tile[0][r], tile[1][r], tile[2][r]);
+    }
+    for (int s = 0; s < slices; ++s) {
+      if (kFull) {
+        transpose_tile(tile[s], out.plane[s] + c0 * out.stride + r0, out.stride);
+      } else {
+        alignas(64) int8_t turned[64][64];
+        transpose_tile(tile[s], turned[0], 64);
+        for (int64_t c = 0; c < width; ++c) __builtin_memcpy(out.plane[s] + (c0 + c) * out.stride + r0, turned[c], 64);
+      }
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
 /// Columns [begin, end) of x (rows, ld) become rows of the output; begin is a multiple of 64.
 bool quantise_columns(const float* x, int64_t ld, int64_t rows, int bits, const RowsOut& out, int64_t begin, int64_t end) {
-  const int slices = slices_of_bits(bits);
   for (int64_t c0 = begin; c0 < end; c0 += 64) {
-    const int64_t width = end - c0 < 64 ? end - c0 : 64;
-    uint32_t max[64] = {};
-    for (int64_t r = 0; r < rows; ++r) {
-      const float* row = x + r * ld + c0;
-      for (int64_t c = 0; c < width; ++c) {
-        uint32_t m = num::magnitude_bits(row[c]);
-        max[c] = m > max[c] ? m : max[c];
-      }
-    }
-    float scale[64] = {};
-    for (int64_t c = 0; c < width; ++c) {
-      if (max[c] >= num::kInfinityBits) return false;
-      int32_t e = num::group_exponent(max[c], bits);
-      out.exponent[c0 + c] = e;
-      scale[c] = num::quantiser_scale(e, bits);
-    }
-    for (int64_t r0 = 0; r0 < out.stride; r0 += 64) {
-      alignas(64) int8_t tile[3][64][64];
-      const int64_t height = rows - r0 < 64 ? rows - r0 : 64;
-      if (height < 64 || width < 64) __builtin_memset(tile, 0, sizeof tile);
-      for (int64_t r = 0; r < height; ++r) {
-        const float* __restrict row = x + (r0 + r) * ld + c0;
-        alignas(64) float scaled[64];
-        for (int64_t c = 0; c < width; ++c) scaled[c] = row[c] * scale[c];
-        // The product with 2^(b-e) is done; write_slices multiplies by 1.
-        write_slices(scaled, width, 1.0f, slices, tile[0][r], tile[1][r], tile[2][r]);
-      }
-      for (int s = 0; s < slices; ++s) {
-        if (width == 64) {
-          transpose_tile(tile[s], out.plane[s] + c0 * out.stride + r0, out.stride);
-        } else {
-          alignas(64) int8_t turned[64][64];
-          transpose_tile(tile[s], turned[0], 64);
-          for (int64_t c = 0; c < width; ++c) __builtin_memcpy(out.plane[s] + (c0 + c) * out.stride + r0, turned[c], 64);
-        }
-      }
-    }
+    const bool finite = end - c0 >= 64 ? quantise_stripe<true>(x, ld, rows, bits, out, c0, 64)
+                                       : quantise_stripe<false>(x, ld, rows, bits, out, c0, end - c0);
+    if (!finite) return false;
   }
   return true;
 }
