@@ -28,6 +28,7 @@ struct ModelConfig {
   float logit_softcap = 30.0f;
   float qk_gain_init = 1.5f;
   float embed_init_std = 0.005f;
+  bool embed_bf16 = true;  ///< the token embedding, its gradient and its moments are stored in bf16, as in the originals
   Qat qat = Qat::kNone;
 
   Products linear = Products::kP3;     ///< block matrices: forward

@@ -74,7 +74,7 @@ void Gpt::build() {
   const ModelConfig& c = config_;
   const int64_t d = c.width, kv = c.kv_width(), f = c.mlp_hidden;
   Parameter& skips = add("skip_weights", {c.skip_count(), d}, Group::kScalar);
-  Parameter& table = add("tok_emb.weight", {c.vocab_size, d}, Group::kEmbedding, true);
+  Parameter& table = add("tok_emb.weight", {c.vocab_size, d}, Group::kEmbedding, c.embed_bf16);
   table.set_forward_bits(kernels::bits_of_products(c.head));
 
   ValueId e = tape_.add_value(d);

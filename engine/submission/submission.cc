@@ -33,6 +33,7 @@ void read_model(TableReader& t, model::ModelConfig& m) {
   m.rope_bf16_frequencies = t.choice("rope_inv_freq_dtype", 0, {"f32", "bf16"}) == 1;
   m.logit_softcap = static_cast<float>(t.number("logit_softcap", 30.0, 0.0, 1e4));
   m.qk_gain_init = static_cast<float>(t.number("qk_gain_init", 1.5, 1e-6, 1000.0));
+  m.embed_bf16 = t.choice("tied_embed_dtype", 0, {"bf16", "f32"}) == 0;
   m.embed_init_std = static_cast<float>(t.number("tied_embed_init_std", 0.005, 1e-9, 100.0));
   // Relations between keys; what is wrong with a single one has been reported above.
   if (auto status = model::check_config(m); !status) {

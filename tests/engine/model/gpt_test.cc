@@ -27,6 +27,15 @@ TEST(Parameters, BaselineAndPr65HaveThePublishedCounts) {
   EXPECT_EQ(Gpt(pr65()).parameters().size(), 92u);
 }
 
+TEST(Parameters, OnlyTheEmbeddingIsStoredInBf16AndOnlyByDefault) {
+  ModelConfig c = test::small_config(2);
+  const Gpt published(c);
+  for (const auto& p : published.parameters()) EXPECT_EQ(p->bf16(), p->name() == "tok_emb.weight") << p->name();
+  c.embed_bf16 = false;
+  const Gpt binary32(c);
+  for (const auto& p : binary32.parameters()) EXPECT_FALSE(p->bf16()) << p->name();
+}
+
 TEST(Parameters, CountsFollowTheFormulaForAnyDepth) {
   for (int64_t layers = 1; layers <= 6; ++layers) {
     const ModelConfig c = test::small_config(layers);
