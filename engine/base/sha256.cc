@@ -37,6 +37,18 @@ std::string hex(const Digest& digest) {
   return text;
 }
 
+std::optional<Digest> digest_from_hex(std::string_view text) {
+  Digest digest{};
+  if (text.size() != 2 * digest.size()) return std::nullopt;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const bool decimal = c >= '0' && c <= '9';
+    if (!decimal && !(c >= 'a' && c <= 'f')) return std::nullopt;
+    digest[i / 2] = static_cast<uint8_t>(digest[i / 2] * 16 + (decimal ? c - '0' : c - 'a' + 10));
+  }
+  return digest;
+}
+
 Sha256::Sha256() : state_(std::make_unique<State>()) {}
 Sha256::Sha256(Sha256&&) noexcept = default;
 Sha256& Sha256::operator=(Sha256&&) noexcept = default;

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,6 +21,8 @@ using Digest = std::array<uint8_t, 32>;
 
 /// 64 lower-case hexadecimal digits.
 std::string hex(const Digest& digest);
+/// The inverse of hex(); nothing unless `text` is 64 digits 0-9, a-f.
+std::optional<Digest> digest_from_hex(std::string_view text);
 
 /// A running digest. After finish() the object is empty again and may be used for the next message.
 class Sha256 {

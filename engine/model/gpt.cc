@@ -15,6 +15,7 @@
 #include "kernels/cpu/parallel.h"
 #include "kernels/elementwise.h"
 #include "kernels/num/philox.h"
+#include "kernels/ops/attention.h"
 #include "kernels/ops/rms_norm.h"
 
 namespace fairway::model {
@@ -30,7 +31,7 @@ Status check_config(const ModelConfig& c) {
   if (c.width < 2 || c.width > ops::kMaxNormWidth) return bad_key("model.width", "must be between 2 and 16384");
   if (c.heads < 1 || c.width % c.heads != 0) return bad_key("model.heads", "must divide model.width");
   if (c.kv_heads < 1 || c.heads % c.kv_heads != 0) return bad_key("model.kv_heads", "must divide model.heads");
-  if (c.heads / c.kv_heads > 64) return bad_key("model.kv_heads", "at most 64 query heads may share one");
+  if (c.heads / c.kv_heads > ops::kMaxAttentionGroup) return bad_key("model.kv_heads", "at most 64 query heads may share one");
   if (c.head_dim() % 2 != 0 || c.head_dim() > 1024) {
     return bad_key("model.heads", "model.width / model.heads must be even and at most 1024");
   }

@@ -4,23 +4,17 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <filesystem>
 #include <optional>
 
 #include "engine/base/file.h"
+#include "engine/base/stopwatch.h"
 #include "engine/quant/artifact_size.h"
 #include "engine/replay/version.h"
 #include "kernels/cpu/parallel.h"
 
 namespace fairway::replay {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-int64_t milliseconds_since(Clock::time_point start) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - start).count();
-}
 
 std::string join(const std::string& directory, const std::string& name) { return (std::filesystem::path(directory) / name).string(); }
 
@@ -178,9 +172,9 @@ Result<Record> run_seed(const submission::Submission& s, const train::DataFiles&
   FAIRWAY_TRY(share_container(s, *trained.model, c, packed.container));
   FAIRWAY_TRY(unpack(packed.container, s, artifact, *trained.model));
 
-  const auto start = Clock::now();
+  const Stopwatch evaluation;
   FAIRWAY_ASSIGN(eval::Scores scores, score(*trained.model, s, validation, join(options.out_dir, "scores.f32"), options.show_progress, c));
-  const int64_t eval_ms = milliseconds_since(start);
+  const int64_t eval_ms = evaluation.milliseconds();
 
   Record record;
   Identity& i = record.identity;

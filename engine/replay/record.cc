@@ -42,14 +42,9 @@ json to_json(const Identity& i) {
 }
 
 Digest parse_digest(const json& j) {
-  const std::string& text = j.get_ref<const std::string&>();
-  Digest d{};
-  if (text.size() != 64) throw std::invalid_argument("a digest has 64 hexadecimal digits");
-  for (size_t i = 0; i < 32; ++i) {
-    auto [end, error] = std::from_chars(text.data() + 2 * i, text.data() + 2 * i + 2, d[i], 16);
-    if (error != std::errc() || end != text.data() + 2 * i + 2) throw std::invalid_argument("a digest has 64 hexadecimal digits");
-  }
-  return d;
+  const auto digest = digest_from_hex(j.get_ref<const std::string&>());
+  if (!digest) throw std::invalid_argument("a digest has 64 hexadecimal digits");
+  return *digest;
 }
 
 double parse_hex_float(const json& j) {

@@ -30,22 +30,6 @@ Error damaged(const std::string& path, const char* what) {
   return Error{Errc::kData, path, fmt::format("{}; delete it to start again", what)};
 }
 
-Result<Digest> digest_from_hex(const std::string& path, const std::string& text) {
-  Digest d{};
-  if (text.size() != 64) return damaged(path, "the state file holds a malformed digest");
-  for (size_t i = 0; i < 32; ++i) {
-    unsigned value = 0;
-    for (char c : {text[2 * i], text[2 * i + 1]}) {
-      const char* digits = "0123456789abcdef";
-      const char* at = std::strchr(digits, c);
-      if (at == nullptr || c == '\0') return damaged(path, "the state file holds a malformed digest");
-      value = value * 16 + static_cast<unsigned>(at - digits);
-    }
-    d[i] = static_cast<uint8_t>(value);
-  }
-  return d;
-}
-
 }  // namespace
 
 Digest state_root(model::Gpt& model, optim::Optimizer& optimizer, int64_t completed_steps) {
@@ -134,8 +118,9 @@ Result<Progress> read_state(const std::string& path, const Digest& config_sha256
       return damaged(path, "the state file does not hold one multiplier per step");
     }
     for (const auto& c : header.at("commitments")) {
-      FAIRWAY_ASSIGN(Digest root, digest_from_hex(path, c.at("root").get<std::string>()));
-      progress.commitments.push_back({c.at("step").get<int64_t>(), root});
+      const auto root = digest_from_hex(c.at("root").get_ref<const std::string&>());
+      if (!root) return damaged(path, "the state file holds a malformed digest");
+      progress.commitments.push_back({c.at("step").get<int64_t>(), *root});
     }
     const auto tensors = all_tensors(model, optimizer);
     const auto& listed = header.at("tensors");

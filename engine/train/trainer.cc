@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 #include <signal.h>
 
-#include <chrono>
 #include <cmath>
 #include <filesystem>
 
 #include "engine/base/file.h"
 #include "engine/base/progress.h"
+#include "engine/base/stopwatch.h"
 #include "kernels/accumulate.h"
 #include "kernels/num/exact_sum.h"
 
@@ -16,12 +16,6 @@ namespace fairway::train {
 namespace {
 
 volatile sig_atomic_t interrupt_requested = 0;
-
-using Clock = std::chrono::steady_clock;
-
-int64_t milliseconds_since(Clock::time_point start) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - start).count();
-}
 
 /// One run, its parts and its loop.
 class Run {
@@ -40,7 +34,7 @@ class Run {
       line = std::make_unique<fairway::Progress>("training", static_cast<uint64_t>(last) - first, "tok",
                                                  static_cast<double>(s_.train.batch_tokens));
     }
-    started_ = Clock::now();
+    running_ = Stopwatch();
     bool wallclock_cap = false;
     while (progress_.completed_steps < last && !wallclock_cap) {
       FAIRWAY_TRY(one_step());
@@ -113,7 +107,7 @@ class Run {
 
   /// Elapsed milliseconds as rank 0 sees them, on every rank.
   int64_t agreed_elapsed_ms() {
-    int64_t elapsed = base_elapsed_ms_ + milliseconds_since(started_) - paused_ms_;
+    int64_t elapsed = base_elapsed_ms_ + running_.milliseconds() - paused_ms_;
     comm_.broadcast(std::as_writable_bytes(std::span(&elapsed, 1)));
     return elapsed;
   }
@@ -187,9 +181,9 @@ class Run {
       }
     }
     if (validation_ != nullptr && (final_step || (s_.train.val_every > 0 && done % s_.train.val_every == 0))) {
-      const auto paused = Clock::now();
+      const Stopwatch paused;
       FAIRWAY_TRY(validate(average));
-      paused_ms_ += milliseconds_since(paused);
+      paused_ms_ += paused.milliseconds();
     }
     if (checkpoint) FAIRWAY_TRY(save(checkpoint_path(options_.state_dir)));
     return {};
@@ -223,7 +217,7 @@ class Run {
   optim::Optimizer optimizer_;
   Progress progress_;
   std::vector<uint16_t> inputs_, targets_;
-  Clock::time_point started_;
+  Stopwatch running_;
   int64_t base_elapsed_ms_ = 0, paused_ms_ = 0;
   double last_loss_ = 0.0;
 };
@@ -244,8 +238,6 @@ void install_interrupt_handler() {
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
 }
-
-bool interrupted() { return interrupt_requested != 0; }
 
 Result<Trained> train(const submission::Submission& s, const DataFiles& files, const Validation* validation,
                       const TrainOptions& options, comm::Communicator& communicator, RunLog* log) {

@@ -66,6 +66,5 @@ Result<Trained> train(const submission::Submission& s, const DataFiles& files, c
 
 /// Makes SIGINT and SIGTERM end the current step and save; call once, in main.
 void install_interrupt_handler();
-bool interrupted();
 
 }  // namespace fairway::train

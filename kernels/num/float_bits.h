@@ -71,10 +71,4 @@ FAIRWAY_HD int32_t floor_to_int(float x) {
   return n - (static_cast<float>(n) > x ? 1 : 0);
 }
 
-/// floor(x) as an integer, for 0 <= x < 2^50: used for sums of probabilities on a grid.
-FAIRWAY_HD int64_t floor_to_int64(double x) {
-  int64_t n = round_to_int64(x);
-  return n - (static_cast<double>(n) > x ? 1 : 0);
-}
-
 }  // namespace fairway::num

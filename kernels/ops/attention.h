@@ -9,6 +9,8 @@ namespace fairway::ops {
 
 /// Keys (queries) per canonical block. Part of the definition of every attention result.
 constexpr int64_t kAttentionBlock = 64;
+/// Most query heads that may share a key/value head.
+constexpr int64_t kMaxAttentionGroup = 64;
 /// Largest exponent a row of q, k, v or dO may have; above it the run stops.
 constexpr int32_t kMaxAttentionExponent = 100;
 /// Largest |t|, a score in base 2, whose integer part is taken; above it the run stops.

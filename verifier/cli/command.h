@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/base/result.h"
+#include "engine/submission/submission.h"
 
 namespace fairway::cli {
 
@@ -47,9 +48,10 @@ class Parser {
   std::vector<std::string> required_;
 };
 
-/// Adds --data, --tokenizer and --threads; apply_common acts on --threads.
-void add_common(Parser& parser);
-Status apply_common(const boost::program_options::variables_map& v);
+/// The arguments of every command that works on a submission: DIR, --data, --tokenizer and --threads.
+void add_submission(Parser& parser);
+/// Sets the threads and loads the submission they name.
+Result<submission::Submission> load_submission(const boost::program_options::variables_map& v);
 
 /// Standard output is a terminal and NO_COLOR is not set.
 bool want_colour();

@@ -1,10 +1,10 @@
 #include <fmt/format.h>
 
-#include <chrono>
 #include <cstdio>
 #include <filesystem>
 
 #include "engine/base/file.h"
+#include "engine/base/stopwatch.h"
 #include "engine/data/shard.h"
 #include "engine/replay/pipeline.h"
 #include "verifier/cli/command.h"
@@ -44,18 +44,16 @@ ExitCode run_eval(const Arguments& arguments) {
   Parser parser("fairway eval DIR (--artifact FILE | --weights W.safetensors) [options]",
                 "Scores a model on the submission's validation data, or on the tokens of one shard, by the evaluation its\n"
                 "fairway.toml describes. Prints the upstream result lines.");
-  parser.positional("DIR", "folder with fairway.toml");
   add_model_options(parser);
   parser.options().add_options()
       ("tokens", po::value<std::string>(), "score this shard instead of the validation set")
       ("nll-out", po::value<std::string>()->default_value(""), "write one binary32 nll per prediction, in scoring order");
-  add_common(parser);
+  add_submission(parser);
   bool help = false;
   FAIRWAY_ASSIGN(auto v, parser.parse(arguments, help));
   if (help) return 0;
-  FAIRWAY_TRY(apply_common(v));
   FAIRWAY_TRY(one_source(v));
-  FAIRWAY_ASSIGN(auto s, submission::load_submission(v["DIR"].as<std::string>(), {v["data"].as<std::string>(), v["tokenizer"].as<std::string>()}));
+  FAIRWAY_ASSIGN(auto s, load_submission(v));
   model::Gpt model(s.model);
   FAIRWAY_TRY(load_model(v, s, model));
   train::DataFiles files;
@@ -66,9 +64,9 @@ ExitCode run_eval(const Arguments& arguments) {
   }
   FAIRWAY_ASSIGN(auto validation, train::open_validation(s, files));
   FAIRWAY_ASSIGN(auto communicator, comm::create_communicator());
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch evaluation;
   FAIRWAY_ASSIGN(auto scores, replay::score(model, s, validation, v["nll-out"].as<std::string>(), true, *communicator));
-  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
+  const int64_t ms = evaluation.milliseconds();
   if (!communicator->is_root()) return 0;
   for (const std::string& line : replay::result_lines(s, scores, ms)) std::fputs((line + "\n").c_str(), stdout);
   std::fputs(fmt::format("tokens:{} bytes:{} scores_sha256:{}\n", scores.tokens, scores.bytes, hex(scores.stream_sha256)).c_str(), stdout);
@@ -79,16 +77,14 @@ ExitCode run_export(const Arguments& arguments) {
   Parser parser("fairway export DIR (--artifact FILE | --weights W | --init SEED) --out W.safetensors",
                 "Writes a model's parameters as safetensors under the upstream names: tok_emb.weight as BF16, the rest as F32.\n"
                 "From an artifact these are the dequantised values that are scored.");
-  parser.positional("DIR", "folder with fairway.toml");
   add_model_options(parser);
   parser.options().add_options()("out", po::value<std::string>()->required(), "file to write");
-  add_common(parser);
+  add_submission(parser);
   bool help = false;
   FAIRWAY_ASSIGN(auto v, parser.parse(arguments, help));
   if (help) return 0;
-  FAIRWAY_TRY(apply_common(v));
   FAIRWAY_TRY(one_source(v));
-  FAIRWAY_ASSIGN(auto s, submission::load_submission(v["DIR"].as<std::string>(), {v["data"].as<std::string>(), v["tokenizer"].as<std::string>()}));
+  FAIRWAY_ASSIGN(auto s, load_submission(v));
   model::Gpt model(s.model);
   FAIRWAY_TRY(load_model(v, s, model));
   FAIRWAY_ASSIGN(auto bytes, replay::export_weights(model, s));

@@ -49,18 +49,19 @@ Result<po::variables_map> Parser::parse(const Arguments& arguments, bool& help_s
   return v;
 }
 
-void add_common(Parser& parser) {
+void add_submission(Parser& parser) {
+  parser.positional("DIR", "folder with fairway.toml");
   parser.options().add_options()
       ("data", po::value<std::string>()->default_value(""), "folder with the token shards, instead of data.path")
       ("tokenizer", po::value<std::string>()->default_value(""), "SentencePiece model, instead of data.tokenizer")
       ("threads", po::value<int>()->default_value(0), "worker threads; 0: all cores (the bits do not depend on it)");
 }
 
-Status apply_common(const po::variables_map& v) {
+Result<submission::Submission> load_submission(const po::variables_map& v) {
   const int threads = v["threads"].as<int>();
   if (threads < 0 || threads > 1024) return Error{Errc::kUsage, "--threads", "must be from 0 to 1024"};
   if (threads > 0) kernels::set_thread_count(threads);
-  return {};
+  return submission::load_submission(v["DIR"].as<std::string>(), {v["data"].as<std::string>(), v["tokenizer"].as<std::string>()});
 }
 
 bool want_colour() { return isatty(1) != 0 && std::getenv("NO_COLOR") == nullptr; }

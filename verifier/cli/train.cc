@@ -16,18 +16,16 @@ ExitCode run_train(const Arguments& arguments) {
                 "model.zst), scores.f32 (nll of every prediction), schedule.f64 and, last, replay.json. The log has the upstream line\n"
                 "shapes. An interrupted run goes on from its last checkpoint when the same command is given again; a completed one is not repeated.\n"
                 "Several ranks: mpirun -np N fairway train DIR --out OUT, with N dividing the chunks of a step; the bits are the same.");
-  parser.positional("DIR", "folder with fairway.toml");
   parser.options().add_options()
       ("out", po::value<std::string>()->required(), "folder for the results")
       ("seed", po::value<uint64_t>(), "train only this seed, which need not be in the file")
       ("fresh", "remove what an earlier run left and start again")
       ("quiet", "no log on standard output, no progress line");
-  add_common(parser);
+  add_submission(parser);
   bool help = false;
   FAIRWAY_ASSIGN(auto v, parser.parse(arguments, help));
   if (help) return 0;
-  FAIRWAY_TRY(apply_common(v));
-  FAIRWAY_ASSIGN(auto s, submission::load_submission(v["DIR"].as<std::string>(), {v["data"].as<std::string>(), v["tokenizer"].as<std::string>()}));
+  FAIRWAY_ASSIGN(auto s, load_submission(v));
   FAIRWAY_ASSIGN(auto communicator, comm::create_communicator());
   FAIRWAY_ASSIGN(auto files, train::open_data(s, true));
   FAIRWAY_ASSIGN(auto validation, train::open_validation(s, files));

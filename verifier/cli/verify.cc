@@ -40,7 +40,6 @@ ExitCode run_verify(const Arguments& arguments) {
                 "  full  also train again from the start\n"
                 "Without a record, --level full makes one first: the submission is trained twice. Interrupted work goes on when the\n"
                 "same command is given again.");
-  parser.positional("DIR", "folder with fairway.toml");
   parser.options().add_options()
       ("record", po::value<std::string>()->default_value(""), "folder of the recorded runs; default: DIR/record, else --out")
       ("level", po::value<std::string>()->default_value("full"), "eval, spot or full")
@@ -50,18 +49,17 @@ ExitCode run_verify(const Arguments& arguments) {
       ("choice-seed", po::value<uint64_t>()->default_value(0), "spot: which segments are chosen")
       ("format", po::value<std::string>()->default_value("text"), "text or json")
       ("quiet", "no log of the first training, no progress line");
-  add_common(parser);
+  add_submission(parser);
   bool help = false;
   FAIRWAY_ASSIGN(auto v, parser.parse(arguments, help));
   if (help) return 0;
-  FAIRWAY_TRY(apply_common(v));
   const std::string level_name = v["level"].as<std::string>(), format = v["format"].as<std::string>();
   if (level_name != "eval" && level_name != "spot" && level_name != "full") return Error{Errc::kUsage, "--level", "must be eval, spot or full"};
   if (format != "text" && format != "json") return Error{Errc::kUsage, "--format", "must be text or json"};
   if (v["segments"].as<int64_t>() < 1) return Error{Errc::kUsage, "--segments", "must be at least 1"};
   const bool text = format == "text";
 
-  FAIRWAY_ASSIGN(auto s, submission::load_submission(v["DIR"].as<std::string>(), {v["data"].as<std::string>(), v["tokenizer"].as<std::string>()}));
+  FAIRWAY_ASSIGN(auto s, load_submission(v));
   FAIRWAY_ASSIGN(auto communicator, comm::create_communicator());
   const bool print = communicator->is_root();
   verifier::ReplayOptions options;

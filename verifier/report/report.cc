@@ -66,12 +66,15 @@ std::string to_json(const Report& report) {
     for (const Evidence& e : c.evidence) {
       ordered_json place = {{"file", e.file}};
       if (e.line > 0) place["line"] = e.line;
+      if (e.end_line > 0) place["end_line"] = e.end_line;
       j["evidence"].push_back(place);
     }
     checks.push_back(j);
   }
+  ordered_json subject = {{"path", report.subject_path}, {"sha256", report.subject_sha256}};
+  if (!report.subject_ref.empty()) subject["ref"] = report.subject_ref;
   const ordered_json out = {{"tool", {{"name", "fairway"}, {"version", replay::version()}}},
-                            {"subject", {{"path", report.subject_path}, {"sha256", report.subject_sha256}}},
+                            {"subject", subject},
                             {"verdict", verdict_name(report.verdict())},
                             {"checks", checks}};
   // Text from files may hold invalid UTF-8; a report must come out all the same.

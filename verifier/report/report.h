@@ -1,6 +1,7 @@
 /// What a verification says: a list of checks and a verdict, as text for a person or as stable JSON.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -11,7 +12,8 @@ enum class Verdict { kPass, kFail, kReview, kSkip };
 /// A place that shows what a check says.
 struct Evidence {
   std::string file;
-  int64_t line = 0;  ///< 0: the file as a whole
+  int64_t line = 0;      ///< from 1; 0: the file as a whole
+  int64_t end_line = 0;  ///< the last line of a range; 0: `line` alone
 };
 
 struct Check {
@@ -24,6 +26,7 @@ struct Check {
 
 struct Report {
   std::string subject_path;
+  std::string subject_ref;  ///< the git reference it was read from; empty: a folder on disk
   std::string subject_sha256;
   std::vector<Check> checks;
 

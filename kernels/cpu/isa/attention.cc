@@ -10,6 +10,7 @@ namespace fairway::kernels::FAIRWAY_ISA_NAMESPACE {
 namespace {
 
 constexpr int64_t kB = ops::kAttentionBlock;
+constexpr int64_t kMaxGroup = ops::kMaxAttentionGroup;
 static_assert(kB == 64, "tiles of bytes are transposed 64 by 64");
 
 /// Carves arrays out of the thread's scratch. Run once on nullptr to learn the size, then on the memory.
@@ -266,17 +267,11 @@ bool attention_backward(const AttentionBackward& a, int64_t sequence, int64_t kv
   const Sizes z = sizes_of(a.shape);
   const int64_t heads = a.shape.heads, kv_heads = a.shape.kv_heads, depth = z.depth;
   const int64_t group = heads / kv_heads;
-  HeadMatrix k, v;
-  HeadMatrix* q = nullptr;
-  HeadMatrix* dout = nullptr;
+  HeadMatrix k, v, q[kMaxGroup], dout[kMaxGroup];
   float *p = nullptr, *ds = nullptr;
   int64_t *dq = nullptr, *dk = nullptr, *dv = nullptr;
   int32_t* prefix = nullptr;
   TermTile* terms = nullptr;
-  HeadMatrix queries[64], gradients[64];
-  if (group > 64) return false;
-  q = queries;
-  dout = gradients;
   auto layout = [&](Arena arena) {
     k.take(arena, z, true, true);
     v.take(arena, z, true, false);

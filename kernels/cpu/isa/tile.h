@@ -20,6 +20,15 @@ constexpr int64_t kMaxTileRows = 96;
 
 FAIRWAY_INLINE void* tile_scratch(size_t bytes) { return scratch(ScratchSlot::kTile, bytes); }
 
+/// Compile-time loop: arrays of vectors stay in registers only if every index is a constant in the front end.
+template <int N, int I = 0, class F>
+FAIRWAY_INLINE void unroll(F&& f) {
+  if constexpr (I < N) {
+    f(std::integral_constant<int, I>{});
+    unroll<N, I + 1>(f);
+  }
+}
+
 FAIRWAY_INLINE int tile_shift(Products p) { return p == Products::kP3 ? 7 : p == Products::kP4 ? 0 : 14; }
 
 /// Stores binary32: fl32(S) * 2^(ea + eb - 2b).

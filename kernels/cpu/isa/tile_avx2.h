@@ -109,14 +109,6 @@ FAIRWAY_INLINE void pack_panel(const RowsView& b, int64_t n, int64_t k, Products
   pack_panel_scheme<Products::kS21>(b, n, k, panel, out);
 }
 
-template <int N, int I = 0, class F>
-FAIRWAY_INLINE void unroll(F&& f) {
-  if constexpr (I < N) {
-    f(std::integral_constant<int, I>{});
-    unroll<N, I + 1>(f);
-  }
-}
-
 /// acc += madd(a, b), two instructions as text: g++ 12 spills accumulators when given the intrinsics.
 FAIRWAY_INLINE void add_products(__m256i& acc, __m256i a, __m256i b) {
   __m256i products;

@@ -39,15 +39,6 @@ FAIRWAY_INLINE void pack_panel(const RowsView& b, int64_t n, int64_t k, Products
   }
 }
 
-/// Compile-time loop: arrays of vectors stay in registers only if every index is a constant in the front end.
-template <int N, int I = 0, class F>
-FAIRWAY_INLINE void unroll(F&& f) {
-  if constexpr (I < N) {
-    f(std::integral_constant<int, I>{});
-    unroll<N, I + 1>(f);
-  }
-}
-
 /// One instruction as text: g++ 12 spills every accumulator when given the intrinsic.
 FAIRWAY_INLINE void dot4(__m512i& acc, __m512i columns, __m512i row) {
   asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(columns), "v"(row));
