@@ -1,4 +1,6 @@
 /// What the readers found in a record folder, each fact with the place it came from. Checks and rules read only this.
+///
+/// A reader never judges: a value that is absurd is still what the file says. Empty means "not said", never zero.
 #pragma once
 
 #include <cstdint>
@@ -25,10 +27,12 @@ struct Fact {
 
 /// One line that carries a score: "final_int6_sliding_window_exact val_loss:1.9 val_bpb:1.12 eval_time:71234ms".
 struct ScoreLine {
-  std::string tag;  ///< as printed before val_loss, trimmed
+  std::string tag;  ///< as printed before val_loss, trimmed; for a bpb without a loss, what precedes the number
   std::optional<double> val_loss, val_bpb;
-  int bpb_decimals = 0;   ///< digits printed after the point
+  int bpb_decimals = 0;     ///< digits printed after the point
+  int loss_decimals = 0;    ///< likewise
   bool diagnostic = false;  ///< a step, a pre-quantisation or other intermediate value
+  std::optional<double> eval_time_ms;  ///< printed on the same line
   Place place;
 };
 
@@ -38,18 +42,35 @@ struct LogMarker {
   Place place;
 };
 
+/// One line that counts bytes: "Total submission size int6+zlib: 15353490 bytes".
+struct SizeLine {
+  enum class Kind { kModel, kCode, kTotal };
+  Kind kind = Kind::kTotal;
+  std::string label;    ///< what precedes the number, trimmed
+  int64_t bytes = 0;    ///< as printed, units applied
+  bool exact = true;    ///< false: printed in MB or MiB, `bytes` is the rounded value
+  bool mebi = false;    ///< printed in MiB
+  bool compressed = false;  ///< the label names a codec, or says compressed or artifact
+  Place place;
+};
+
 /// One run inside a log.
 struct LoggedRun {
   std::string file;
+  int64_t first_line = 1;
   std::optional<Fact<int64_t>> seed, world_size;
   /// Every "key: value" of a Hyperparameters block and every key:value of family A's header, by lower-case key.
   std::map<std::string, Fact<std::string>> hyperparameters;
   std::vector<ScoreLine> scores;                                         ///< in order
+  std::vector<SizeLine> sizes;                                           ///< in order
   std::optional<Fact<int64_t>> model_bytes, code_bytes, total_bytes;     ///< as counted for the artifact
-  std::optional<Fact<double>> train_time_ms, step_avg_ms;
-  std::vector<Fact<double>> eval_times_ms;                               ///< one per stage
-  std::optional<Fact<double>> total_eval_time_ms;
+  std::optional<Fact<double>> train_time_ms, step_avg_ms;                ///< the last printed; step_avg may be derived
+  std::optional<Fact<int64_t>> steps;                                    ///< the last step done
+  std::optional<Fact<std::string>> stop_reason;                          ///< "wallclock_cap"
+  std::vector<Fact<double>> eval_times_ms;                               ///< one per stage, repetitions of one stage removed
+  std::optional<Fact<double>> total_eval_time_ms;                        ///< a line that says it covers all stages
   std::optional<Fact<int64_t>> val_tokens, train_shards;
+  std::optional<Fact<std::string>> tokenizer_path, gpu_name;
   std::vector<LogMarker> markers;  ///< lines about test-time training, SLOT, n-grams, calibration, in order
 };
 
@@ -67,12 +88,17 @@ struct SourceFile {
 /// What submission.json says; absent keys are empty.
 struct Claims {
   bool present = false, parsed = false;
-  std::string file, problem;  ///< problem: why it did not parse, with line
+  std::string file, problem;  ///< problem: why it did not parse, or what had to be skipped to read it, with line
+  int64_t problem_line = 0;
   std::optional<Fact<double>> val_bpb, val_loss;
-  std::optional<Fact<int64_t>> bytes_total, bytes_code;
+  std::string val_bpb_text;  ///< what stands in place of a number: "pending", "null"
+  std::optional<Fact<int64_t>> bytes_total, bytes_code, bytes_model;
   std::optional<Fact<double>> train_time_seconds, eval_time_seconds;
   std::map<std::string, double> seed_bpb;  ///< by seed, or by position where no seed is given
-  std::string track, name, author, date;
+  std::map<std::string, Fact<int64_t>> seed_bytes;  ///< artifact bytes by seed
+  std::vector<std::string> seeds;          ///< every seed named, in order
+  std::string track, name, author, github_id, date;
+  std::map<std::string, Fact<std::string>> scalars;  ///< every scalar by its JSON pointer, strings without quotes
 };
 
 struct Facts {
@@ -80,10 +106,12 @@ struct Facts {
   std::vector<FileEntry> files;
   Claims claims;
   std::vector<LoggedRun> runs;
+  std::vector<std::string> log_files;  ///< every file read as a log, also those without a run
   std::vector<SourceFile> sources;
   /// The tag whose mean (or best seed) is the claimed val_bpb; empty if none matches.
   std::string reported_tag;
-  std::string readme;  ///< text of README.md
+  std::string readme;       ///< text of README.md
+  std::string readme_file;  ///< its path; empty: there is none
   std::vector<std::string> problems;  ///< bounds crossed and files unreadable, by name
 };
 

@@ -1,0 +1,16 @@
+/// Judges a record folder of the challenge without running anything of it: readers, then checks, then legality rules.
+#pragma once
+
+#include "verifier/audit/facts.h"
+#include "verifier/audit/record_folder.h"
+#include "verifier/report/report.h"
+
+namespace fairway::audit {
+
+/// Reads every file the checks need. Bounds that were crossed and files that could not be read are in Facts::problems.
+Facts read_facts(const RecordFolder& folder);
+
+/// The report of a folder, one check per id of verifier/RULES.md. A file that cannot be read never ends the audit.
+verifier::Report audit(const RecordFolder& folder);
+
+}  // namespace fairway::audit
