@@ -103,6 +103,7 @@ struct Claims {
 
 struct Facts {
   std::string folder, ref;
+  std::string sha256;  ///< over path, size and content of every file read, in order of paths
   std::vector<FileEntry> files;
   Claims claims;
   std::vector<LoggedRun> runs;

@@ -23,6 +23,7 @@ struct Command {
 
 const std::vector<Command>& commands();
 
+ExitCode run_audit(const Arguments& arguments);
 ExitCode run_data(const Arguments& arguments);
 ExitCode run_train(const Arguments& arguments);
 ExitCode run_eval(const Arguments& arguments);
@@ -37,6 +38,8 @@ class Parser {
   boost::program_options::options_description& options() { return options_; }
   /// A positional argument that must be given.
   void positional(const char* name, const char* description);
+  /// One that may be left out.
+  void optional_positional(const char* name, const char* description);
   /// Error kUsage with what is wrong and where to read on. `help_shown`: the page was printed, the command ends with 0.
   Result<boost::program_options::variables_map> parse(const Arguments& arguments, bool& help_shown);
 

@@ -18,9 +18,13 @@ Parser::Parser(std::string usage, std::string text) : usage_(std::move(usage)), 
 }
 
 void Parser::positional(const char* name, const char* description) {
+  optional_positional(name, description);
+  required_.push_back(name);
+}
+
+void Parser::optional_positional(const char* name, const char* description) {
   hidden_.add_options()(name, po::value<std::string>(), description);
   positions_.add(name, 1);
-  required_.push_back(name);
 }
 
 Result<po::variables_map> Parser::parse(const Arguments& arguments, bool& help_shown) {

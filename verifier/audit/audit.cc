@@ -1,0 +1,19 @@
+#include "verifier/audit/audit.h"
+
+#include "verifier/audit/check/checks.h"
+#include "verifier/audit/source_audit.h"
+
+namespace fairway::audit {
+
+verifier::Report audit(const RecordFolder& folder) {
+  Facts facts = read_facts(folder);
+  verifier::Report report;
+  report.subject_path = facts.folder;
+  report.subject_ref = facts.ref;
+  report.subject_sha256 = facts.sha256;
+  check_structure(facts, report);
+  for (verifier::Check& c : audit_source(facts)) report.checks.push_back(std::move(c));
+  return report;
+}
+
+}  // namespace fairway::audit
