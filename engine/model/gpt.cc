@@ -11,6 +11,7 @@
 #include "engine/model/ops/residual.h"
 #include "engine/model/ops/rms_norm.h"
 #include "engine/model/ops/rope.h"
+#include "engine/model/ops/sum.h"
 #include "engine/model/ops/tied_head_loss.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/elementwise.h"
@@ -48,7 +49,7 @@ uint32_t tensor_word(const std::string& name) {
   return static_cast<uint32_t>(d[0]) << 24 | static_cast<uint32_t>(d[1]) << 16 | static_cast<uint32_t>(d[2]) << 8 | d[3];
 }
 
-Gpt::Gpt(const ModelConfig& config) : config_(config) {
+Gpt::Gpt(const ModelConfig& config, const AdapterConfig& adapters) : config_(config), adapter_config_(adapters) {
   FAIRWAY_CHECK(static_cast<bool>(check_config(config)));
   build();
 }
@@ -69,6 +70,28 @@ int64_t Gpt::parameter_count() const {
   int64_t count = 0;
   for (const auto& p : parameters_) count += p->count();
   return count;
+}
+
+ValueId Gpt::add_adapter(const std::string& projection, ValueId in, int64_t out_width) {
+  auto matrix = [&](const char* suffix, int64_t rows, int64_t columns) -> Parameter& {
+    adapters_.push_back(std::make_unique<Parameter>(projection + suffix, std::vector<int64_t>{rows, columns}, Group::kScalar, false));
+    adapters_.back()->set_forward_bits(kernels::bits_of_products(config_.linear));
+    return *adapters_.back();
+  };
+  const int64_t rank = adapter_config_.rank;
+  Parameter& a = matrix(".lora_a", rank, tape_.width(in));
+  Parameter& b = matrix(".lora_b", out_width, rank);
+  ValueId inner = tape_.add_value(rank), delta = tape_.add_value(out_width);
+  tape_.add_op(std::make_unique<Linear>(a.name(), config_, in, std::vector<Linear::Branch>{{&a, inner}}));
+  tape_.add_op(std::make_unique<Linear>(b.name(), config_, inner, std::vector<Linear::Branch>{{&b, delta}}));
+  return delta;
+}
+
+ValueId Gpt::adapt(bool wanted, const std::string& projection, ValueId in, ValueId out) {
+  if (!wanted || adapter_config_.rank == 0) return out;
+  const ValueId delta = add_adapter(projection, in, tape_.width(out)), sum = tape_.add_value(tape_.width(out));
+  tape_.add_op(std::make_unique<Sum>(projection + ".lora", out, delta, sum));
+  return sum;
 }
 
 void Gpt::build() {
@@ -115,6 +138,10 @@ void Gpt::build() {
     ValueId q = tape_.add_value(d), k = tape_.add_value(kv), v = tape_.add_value(kv);
     tape_.add_op(std::make_unique<Linear>(block + ".attn.c_qkv", c, n, std::vector<Linear::Branch>{{&wq, q}, {&wk, k}, {&wv, v}}));
     ValueId qn = tape_.add_value(d), kn = tape_.add_value(kv), qr = tape_.add_value(d), kr = tape_.add_value(kv), qg = tape_.add_value(d);
+    const AdapterConfig& lora = adapter_config_;
+    q = adapt(lora.query, block + ".attn.c_q", n, q);
+    k = adapt(lora.key, block + ".attn.c_k", n, k);
+    v = adapt(lora.value, block + ".attn.c_v", n, v);
     tape_.add_op(std::make_unique<RmsNorm>(block + ".attn.q_norm", q, qn, c.head_dim()));
     tape_.add_op(std::make_unique<RmsNorm>(block + ".attn.k_norm", k, kn, c.head_dim()));
     tape_.add_op(std::make_unique<Rope>(block + ".attn.q_rope", qn, qr, c.heads, c.head_dim(), c.rope_base, c.rope_bf16_frequencies));
@@ -123,19 +150,24 @@ void Gpt::build() {
     ValueId o = tape_.add_value(d), a = tape_.add_value(d), y = tape_.add_value(d);
     tape_.add_op(std::make_unique<Attention>(block + ".attn", c, qg, kr, v, o));
     tape_.add_op(std::make_unique<Linear>(block + ".attn.proj", c, o, std::vector<Linear::Branch>{{&wo, a}}));
+    a = adapt(lora.out, block + ".attn.proj", o, a);
     tape_.add_op(std::make_unique<ScaledAdd>(attn_scale, 0, u, a, y));
     ValueId m = tape_.add_value(d), h = tape_.add_value(f), g = tape_.add_value(f), b = tape_.add_value(d), z = tape_.add_value(d);
     tape_.add_op(std::make_unique<RmsNorm>(block + ".mlp_norm", y, m, d));
     tape_.add_op(std::make_unique<Linear>(block + ".mlp.fc", c, m, std::vector<Linear::Branch>{{&up, h}}));
+    h = adapt(lora.mlp, block + ".mlp.fc", m, h);
     tape_.add_op(std::make_unique<ReluSquared>(block + ".mlp", h, g));
     tape_.add_op(std::make_unique<Linear>(block + ".mlp.proj", c, g, std::vector<Linear::Branch>{{&down, b}}));
+    b = adapt(lora.mlp, block + ".mlp.proj", g, b);
     tape_.add_op(std::make_unique<ScaledAdd>(mlp_scale, 0, y, b, z));
     x = z;
     if (decoder < 0) kept.push_back(x);
   }
   ValueId hidden = tape_.add_value(d);
   tape_.add_op(std::make_unique<RmsNorm>("final_norm", x, hidden, d));
-  tape_.add_op(std::make_unique<TiedHeadLoss>(config_, table, hidden));
+  std::optional<ValueId> extra;
+  if (adapter_config_.head && adapter_config_.rank > 0) extra = add_adapter("lm_head", hidden, c.vocab_size);
+  tape_.add_op(std::make_unique<TiedHeadLoss>(config_, table, hidden, extra));
 }
 
 void Gpt::initialise(uint64_t seed) {

@@ -14,10 +14,18 @@
 
 namespace fairway::model {
 
+/// Low-rank additions to projections, trained at evaluation: y' = y + B (A x), A (rank, in), B (out, rank). They are not among the
+/// parameters of the model: nothing exports, commits or optimises them but their owner.
+struct AdapterConfig {
+  int64_t rank = 0;  ///< 0: none
+  bool query = true, key = false, value = true, out = false, mlp = false;
+  bool head = true;  ///< added to the logits before the cap; x is the final normalised hidden state
+};
+
 class Gpt {
  public:
   /// A config that check_config accepts. Parameters are zero until `initialise` or a load.
-  explicit Gpt(const ModelConfig& config);
+  explicit Gpt(const ModelConfig& config, const AdapterConfig& adapters = {});
   Gpt(const Gpt&) = delete;
   Gpt& operator=(const Gpt&) = delete;
 
@@ -25,6 +33,8 @@ class Gpt {
   /// In the registration order of the originals.
   std::vector<std::unique_ptr<Parameter>>& parameters() { return parameters_; }
   const std::vector<std::unique_ptr<Parameter>>& parameters() const { return parameters_; }
+  /// "<projection>.lora_a" and ".lora_b", in the order they are applied: per block q, k, v, out, mlp up, mlp down; then the head.
+  std::vector<std::unique_ptr<Parameter>>& adapters() { return adapters_; }
   Parameter* find(const std::string& name);
   int64_t parameter_count() const;
 
@@ -36,9 +46,14 @@ class Gpt {
  private:
   Parameter& add(std::string name, std::vector<int64_t> shape, Group group, bool bf16 = false);
   void build();
+  /// The value B (A in).
+  ValueId add_adapter(const std::string& projection, ValueId in, int64_t out_width);
+  /// `out`, or with `wanted` a new value: out + B (A in).
+  ValueId adapt(bool wanted, const std::string& projection, ValueId in, ValueId out);
 
   ModelConfig config_;
-  std::vector<std::unique_ptr<Parameter>> parameters_;
+  AdapterConfig adapter_config_;
+  std::vector<std::unique_ptr<Parameter>> parameters_, adapters_;
   Tape tape_;
 };
 

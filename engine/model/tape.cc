@@ -13,14 +13,14 @@ ValueId Tape::add_value(int64_t width) {
 
 Status Tape::forward(const Batch& batch) {
   FAIRWAY_CHECK(static_cast<int64_t>(batch.inputs.size()) == batch.tokens());
-  FAIRWAY_CHECK(static_cast<int64_t>(batch.targets.size()) == batch.tokens());
-  FAIRWAY_CHECK(!batch.training || batch.first_scored == 0);
+  FAIRWAY_CHECK(batch.sink != nullptr || static_cast<int64_t>(batch.targets.size()) == batch.tokens());
+  FAIRWAY_CHECK(!batch.training || (batch.first_scored == 0 && batch.sink == nullptr && batch.attention == nullptr));
   batch_ = batch;
   for (Value& v : values_) {
     v.data.resize(static_cast<size_t>(batch.tokens() * v.width));
     v.has_gradient = false;
   }
-  nll_.resize(static_cast<size_t>(batch.sequences * (batch.length - batch.first_scored)));
+  nll_.resize(batch.sink != nullptr ? 0 : static_cast<size_t>(batch.sequences * (batch.length - batch.first_scored)));
   for (auto& op : ops_) FAIRWAY_TRY(op->forward(*this));
   return {};
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/base/result.h"
+#include "kernels/attention.h"
 #include "kernels/buffer.h"
 #include "kernels/quantised.h"
 
@@ -20,15 +21,41 @@ namespace fairway::model {
 /// Index of a value on the tape.
 using ValueId = int32_t;
 
+/// Takes the logits of a forward pass in place of the loss: whoever scores computes the nll itself.
+class LogitsSink {
+ public:
+  virtual ~LogitsSink() = default;
+  /// Rows first_row .. first_row + rows - 1 of (sequences, length - first_scored), in order, `vocab` logits each before the cap. The
+  /// memory is the model's and may be overwritten.
+  virtual Status take(int64_t first_row, int64_t rows, float* logits) = 0;
+};
+
+/// Stands between the tape and its attention in a forward pass without gradient: keys and values from before the sequence, for instance.
+class AttentionHook {
+ public:
+  /// Applies the rotation of positions first_position, first_position + 1, ... to `tokens` rows.
+  using Rotate = std::function<void(float* rows, int64_t tokens, int64_t first_position)>;
+  virtual ~AttentionHook() = default;
+  /// Before rows (tokens, width) of the operation `label` are rotated; keys have a label that ends in ".k_rope".
+  virtual void before_rotation(const std::string& label, const float* rows, int64_t tokens, int64_t width, const Rotate& rotate) = 0;
+  /// In place of kernels::attention_forward; false as there.
+  virtual bool attend(const std::string& label, const kernels::AttentionForward& attention) = 0;
+};
+
 /// What a batch is: `sequences` rows of `length` tokens, one target per token.
 struct Batch {
   int64_t sequences = 0;
   int64_t length = 0;
   std::span<const uint16_t> inputs;   ///< (sequences, length)
-  std::span<const uint16_t> targets;  ///< likewise
+  std::span<const uint16_t> targets;  ///< likewise; empty with a sink
   bool training = false;              ///< keep what the backward pass needs; see weights through QAT
   /// Positions of every sequence before this one get no logits and no nll; 0 in training.
   int64_t first_scored = 0;
+  /// In training: positions of every sequence before this one add nothing to the gradient.
+  int64_t first_trained = 0;
+  int64_t first_position = 0;          ///< the position, for rope, of the first token of every sequence
+  LogitsSink* sink = nullptr;          ///< not in training; nll() stays empty
+  AttentionHook* attention = nullptr;  ///< not in training
   float term_limit = 0.0f;        ///< limit of a per-token gradient term (kernels/accumulate.h)
   float chunk_term_limit = 0.0f;  ///< limit of a per-chunk gradient term
   int64_t tokens() const { return sequences * length; }

@@ -17,7 +17,8 @@ Status Attention::forward(Tape& tape) {
   row_units_.resize(static_cast<size_t>(b.tokens() * config_.heads));
   kernels::AttentionForward a{shape_of(config_, b), tape.data(q_), tape.data(k_), tape.data(v_),
                               tape.data(out_),      row_max_.data(), row_units_.data()};
-  if (!kernels::attention_forward(a)) return bad_value(kNotFinite);
+  const bool ok = b.attention != nullptr ? b.attention->attend(label(), a) : kernels::attention_forward(a);
+  if (!ok) return bad_value(kNotFinite);
   return {};
 }
 

@@ -6,16 +6,27 @@
 
 namespace fairway::model {
 
+const float* Rope::table_from(int64_t position, int64_t count) {
+  const int64_t length = position + count;
+  if (table_length_ < length) {
+    table_length_ = length;
+    table_.resize(static_cast<size_t>(length * width_));
+    kernels::rope_table(length, width_, base_, bf16_, table_.data());
+  }
+  return table_.data() + position * width_;
+}
+
 Status Rope::forward(Tape& tape) {
   const Batch& b = tape.batch();
   const int64_t width = tape.width(in_);
-  if (table_length_ < b.length) {
-    table_length_ = b.length;
-    table_.resize(static_cast<size_t>(b.length * width_));
-    kernels::rope_table(b.length, width_, base_, bf16_, table_.data());
+  if (b.attention != nullptr) {
+    b.attention->before_rotation(label(), tape.data(in_), b.tokens(), width, [&](float* rows, int64_t tokens, int64_t first_position) {
+      kernels::rope(rows, tokens, tokens, heads_, width / heads_, width_, table_from(first_position, tokens), false);
+    });
   }
+  const float* table = table_from(b.first_position, b.length);
   std::memcpy(tape.data(out_), tape.data(in_), static_cast<size_t>(b.tokens() * width) * sizeof(float));
-  kernels::rope(tape.data(out_), b.tokens(), b.length, heads_, width / heads_, width_, table_.data(), false);
+  kernels::rope(tape.data(out_), b.tokens(), b.length, heads_, width / heads_, width_, table, false);
   return {};
 }
 
@@ -25,7 +36,7 @@ Status Rope::backward(Tape& tape) {
   const float* dy = tape.gradient(out_);
   FAIRWAY_TRY(tape.contribute(in_, [&](float* dx) -> Status {
     std::memcpy(dx, dy, static_cast<size_t>(b.tokens() * width) * sizeof(float));
-    kernels::rope(dx, b.tokens(), b.length, heads_, width / heads_, width_, table_.data(), true);
+    kernels::rope(dx, b.tokens(), b.length, heads_, width / heads_, width_, table_from(b.first_position, b.length), true);
     return {};
   }));
   tape.release_gradient(out_);

@@ -1,4 +1,4 @@
-/// Rotary position embedding of every head over its first `width` dims; position = index in the sequence.
+/// Rotary position embedding of every head over its first `width` dims; position = batch.first_position + index in the sequence.
 #pragma once
 
 #include "engine/model/tape.h"
@@ -13,6 +13,9 @@ class Rope : public Op {
   Status backward(Tape& tape) override;
 
  private:
+  /// The table's row of `position`; it reaches `count` positions further.
+  const float* table_from(int64_t position, int64_t count);
+
   ValueId in_, out_;
   int64_t heads_, width_;
   double base_;

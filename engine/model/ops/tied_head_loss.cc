@@ -1,6 +1,9 @@
 #include "engine/model/ops/tied_head_loss.h"
 
+#include <algorithm>
+
 #include "kernels/accumulate.h"
+#include "kernels/elementwise.h"
 #include "kernels/rows.h"
 
 namespace fairway::model {
@@ -8,14 +11,24 @@ namespace {
 constexpr int64_t kEvalSlice = 2048;  // tokens whose logits are held at once in evaluation
 }
 
-Status TiedHeadLoss::score(ProductScratch& scratch, const float* hidden, const uint16_t* targets, int64_t rows, bool gradient, float* nll) {
+Status TiedHeadLoss::logits(Tape& tape, int64_t token, int64_t rows) {
+  ProductScratch& scratch = tape.scratch();
   const int64_t vocab = config_.vocab_size, width = config_.width;
   logits_.resize(static_cast<size_t>(rows * vocab));
-  if (!kernels::quantise_rows(hidden, rows, width, width, kernels::bits_of_products(config_.head), scratch.rows)) {
+  if (!kernels::quantise_rows(tape.data(in_) + token * width, rows, width, width, kernels::bits_of_products(config_.head), scratch.rows)) {
     return bad_value(kNotFinite);
   }
   kernels::exact_matmul(scratch.rows, table_.forward_operand(), config_.head, logits_.data(), vocab);
-  if (!kernels::cross_entropy(logits_.data(), rows, vocab, config_.logit_softcap, targets, nll, gradient)) {
+  if (extra_) kernels::add_to(tape.data(*extra_) + token * vocab, rows * vocab, logits_.data());
+  return {};
+}
+
+Status TiedHeadLoss::score(Tape& tape, int64_t token, int64_t rows, int64_t first_row) {
+  const Batch& b = tape.batch();
+  FAIRWAY_TRY(logits(tape, token, rows));
+  if (b.sink != nullptr) return b.sink->take(first_row, rows, logits_.data());
+  if (!kernels::cross_entropy(logits_.data(), rows, config_.vocab_size, config_.logit_softcap, b.targets.data() + token,
+                              tape.nll().data() + first_row, b.training)) {
     return bad_value("a logit is not finite or a loss reaches 1024 nats");
   }
   return {};
@@ -24,15 +37,18 @@ Status TiedHeadLoss::score(ProductScratch& scratch, const float* hidden, const u
 Status TiedHeadLoss::forward(Tape& tape) {
   const Batch& b = tape.batch();
   FAIRWAY_TRY(table_.prepare(config_.qat, b.training));
-  const float* hidden = tape.data(in_);
-  if (b.training) return score(tape.scratch(), hidden, b.targets.data(), b.tokens(), true, tape.nll().data());
+  if (b.training) {
+    FAIRWAY_TRY(score(tape, 0, b.tokens(), 0));
+    for (int64_t s = 0; s < b.sequences; ++s) {
+      std::fill_n(logits_.data() + s * b.length * config_.vocab_size, b.first_trained * config_.vocab_size, 0.0f);
+    }
+    return {};
+  }
   const int64_t scored = b.length - b.first_scored;
   for (int64_t s = 0; s < b.sequences; ++s) {
     for (int64_t at = 0; at < scored; at += kEvalSlice) {
       const int64_t rows = scored - at < kEvalSlice ? scored - at : kEvalSlice;
-      const int64_t token = s * b.length + b.first_scored + at;
-      FAIRWAY_TRY(score(tape.scratch(), hidden + token * config_.width, b.targets.data() + token, rows, false,
-                        tape.nll().data() + s * scored + at));
+      FAIRWAY_TRY(score(tape, s * b.length + b.first_scored + at, rows, s * scored + at));
     }
   }
   return {};
@@ -52,6 +68,7 @@ Status TiedHeadLoss::backward(Tape& tape) {
   if (!kernels::accumulate(scratch.chunk_gradient.data(), vocab * width, b.chunk_term_limit, table_.gradient())) {
     return bad_value(kGradientTooLarge);
   }
+  if (extra_) tape.contribute_copy(*extra_, logits_.data());
   if (!kernels::quantise_rows(logits_.data(), tokens, vocab, vocab, dgrad_bits, scratch.rows)) return bad_value(kNotFinite);
   FAIRWAY_TRY(table_.prepare_backward(dgrad_bits));
   return tape.contribute(in_, [&](float* dh) -> Status {

@@ -1,8 +1,10 @@
 /// Logits from the tied embedding, softcap, cross entropy: u = h E^T, z = cap tanh(u / cap), nll per token.
 ///
 /// Every token's loss enters with weight 1 (NUMERICS.md, N7). In evaluation only positions from batch.first_scored on get
-/// logits, a slice of tokens at a time.
+/// logits, a slice of tokens at a time. With a sink the logits go there and no loss is computed.
 #pragma once
+
+#include <optional>
 
 #include "engine/model/parameter.h"
 #include "engine/model/tape.h"
@@ -11,18 +13,22 @@ namespace fairway::model {
 
 class TiedHeadLoss : public Op {
  public:
-  TiedHeadLoss(const ModelConfig& config, Parameter& table, ValueId in)
-      : Op("logits"), config_(config), table_(table), in_(in) {}
+  /// `extra` (tokens, vocab), if there is one, is added to the logits before the cap.
+  TiedHeadLoss(const ModelConfig& config, Parameter& table, ValueId in, std::optional<ValueId> extra = {})
+      : Op("logits"), config_(config), table_(table), in_(in), extra_(extra) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
 
  private:
-  /// Logits and losses of `rows` hidden vectors; with training they become the gradient of the logits.
-  Status score(ProductScratch& scratch, const float* hidden, const uint16_t* targets, int64_t rows, bool gradient, float* nll);
+  /// Logits of `rows` tokens from `token` on.
+  Status logits(Tape& tape, int64_t token, int64_t rows);
+  /// Their losses, or what the batch's sink makes of them; in training the logits become their gradient.
+  Status score(Tape& tape, int64_t token, int64_t rows, int64_t first_row);
 
   const ModelConfig& config_;
   Parameter& table_;
   ValueId in_;
+  std::optional<ValueId> extra_;
   kernels::Buffer<float> logits_;
 };
 

@@ -227,7 +227,7 @@ bool attention_forward(const AttentionForward& a, int64_t sequence, int64_t kv_h
   const float factor = ops::score_factor(depth);
   for (int64_t h = kv_head * group; h < (kv_head + 1) * group; ++h) {
     if (!q.fill(z, a.q + (token0 * heads + h) * depth, heads * depth, false, false)) return false;
-    for (int64_t i0 = 0; i0 < z.length; i0 += kB) {
+    for (int64_t i0 = a.shape.first_query / kB * kB; i0 < z.length; i0 += kB) {
       const int64_t m = z.length - i0 < kB ? z.length - i0 : kB;
       const int64_t end = i0 + kB;
       score_tiles(z, q, k, i0, m, buffer);

@@ -19,6 +19,7 @@ struct RowsOut {
 struct AttentionShape {
   int64_t sequences, length, heads, kv_heads, head_dim;
   Products products;
+  int64_t first_query = 0;  ///< forward only: outputs of queries before this one are not needed
 };
 
 struct AttentionForward {
