@@ -1,4 +1,7 @@
-"""The digest ladder agrees with ci/digests.json on every instruction set of this machine and any number of threads."""
+"""The digest ladder agrees with ci/digests.json on every instruction set of this machine and any number of threads.
+
+The arguments are the command that climbs it: a binary, or an emulator and a binary.
+"""
 
 import json
 import os
@@ -8,9 +11,9 @@ import sys
 import harness
 
 
-def ladder(binary, isa, threads):
+def ladder(command, isa, threads):
     """The rungs in order, or the reason why this machine cannot climb."""
-    done = subprocess.run([binary, str(threads)], capture_output=True, text=True, env={**os.environ, "FAIRWAY_ISA": isa, "OMP_WAIT_POLICY": "passive"})
+    done = subprocess.run([*command, str(threads)], capture_output=True, text=True, env={**os.environ, "FAIRWAY_ISA": isa, "OMP_WAIT_POLICY": "passive"})
     if done.returncode == 69:
         return None, done.stderr.strip()
     if done.returncode != 0:
@@ -22,7 +25,7 @@ def main():
     expected = json.loads((harness.SOURCE / "ci" / "digests.json").read_text())["ladder"]
     moved = False
     for isa, threads in (("portable", 1), ("avx2", 1), ("avx512", 1), ("portable", 3)):
-        rungs, reason = ladder(sys.argv[1], isa, threads)
+        rungs, reason = ladder(sys.argv[1:], isa, threads)
         if rungs is None:
             print(f"skipped {isa}: {reason}")
             continue
