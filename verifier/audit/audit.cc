@@ -12,6 +12,9 @@ verifier::Report audit(const RecordFolder& folder) {
   report.subject_ref = facts.ref;
   report.subject_sha256 = facts.sha256;
   check_structure(facts, report);
+  const ClaimMatch match = match_claim(facts);
+  facts.reported_tag = match.tag;
+  check_score_claim(facts, match, report);
   for (verifier::Check& c : audit_source(facts)) report.checks.push_back(std::move(c));
   return report;
 }

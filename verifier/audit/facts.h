@@ -111,6 +111,8 @@ struct Facts {
   std::vector<SourceFile> sources;
   /// The tag whose mean (or best seed) is the claimed val_bpb; empty if none matches.
   std::string reported_tag;
+  /// The first line of a log that holds the claimed val_bpb to four decimals, in whatever form.
+  std::optional<Place> claim_in_logs;
   std::string readme;       ///< text of README.md
   std::string readme_file;  ///< its path; empty: there is none
   std::vector<std::string> problems;  ///< bounds crossed and files unreadable, by name

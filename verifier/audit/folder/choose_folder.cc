@@ -21,22 +21,41 @@ bool is_record_file(const std::string& path) {
 }
 
 struct Candidate {
-  bool json_added = false, last_commit = false, script_added = false;
+  bool json_added = false, last_commit = false, script_added = false, main_script = false;
   int added = 0, changed = 0;
 };
 
-/// How many words of a folder's last part occur in the messages.
-int words_in_common(const std::string& folder, const std::string& messages) {
-  const std::string name = lower(folder.substr(folder.rfind('/') + 1));
+/// How many words of a folder's last part occur in a text. Words end at signs and before a capital: "MixedQuant_Int6Int8" has four.
+int words_in_common(const std::string& folder, const std::string& text) {
+  const std::string name = folder.substr(folder.rfind('/') + 1), lowered = lower(text);
+  auto is_letter = [](char c) { return is_word(c) && c != '_'; };
+  auto is_capital = [](char c) { return c >= 'A' && c <= 'Z'; };
   int count = 0;
   for (size_t i = 0; i < name.size();) {
     size_t end = i;
-    while (end < name.size() && (is_digit(name[end]) || (name[end] >= 'a' && name[end] <= 'z'))) ++end;
-    const std::string word = name.substr(i, end - i);
-    if (word.size() >= 3 && !std::all_of(word.begin(), word.end(), is_digit) && messages.find(word) != std::string::npos) ++count;
-    i = end + 1;
+    while (end < name.size() && is_letter(name[end]) && !(end > i && is_capital(name[end]) && !is_capital(name[end - 1]))) ++end;
+    const std::string word = lower(std::string_view(name).substr(i, end - i));
+    if (word.size() >= 3 && !std::all_of(word.begin(), word.end(), is_digit) && lowered.find(word) != std::string::npos) ++count;
+    i = end + (end == i || (end < name.size() && !is_letter(name[end])) ? 1 : 0);
   }
   return count;
+}
+
+/// A subfolder of a record, or a submission.json in a subfolder whose script lies in the folder above: both are one record.
+void join_nested(std::map<std::string, Candidate>& candidates) {
+  for (auto at = candidates.begin(); at != candidates.end();) {
+    bool joined = false;
+    for (std::string up = parent(at->first); !up.empty() && !joined; up = parent(up)) {
+      const auto above = candidates.find(up);
+      if (above == candidates.end() || !above->second.script_added || (at->second.script_added && !above->second.json_added)) continue;
+      above->second.json_added = above->second.json_added || at->second.json_added;
+      above->second.last_commit = above->second.last_commit || at->second.last_commit;
+      above->second.added += at->second.added;
+      above->second.changed += at->second.changed;
+      joined = true;
+    }
+    at = joined ? candidates.erase(at) : std::next(at);
+  }
 }
 
 }  // namespace
@@ -67,12 +86,14 @@ std::string choose_folder(const ChooseInput& input, bool& found) {
     const std::string name = f.path.substr(f.path.rfind('/') + 1);
     c.json_added = c.json_added || (f.added && name == "submission.json");
     c.script_added = c.script_added || (f.added && name.ends_with(".py"));
+    c.main_script = c.main_script || (f.added && name == "train_gpt.py");
     c.last_commit = c.last_commit || f.last_commit;
     (f.added ? c.added : c.changed) += 1;
   }
+  join_nested(candidates);
   found = !candidates.empty();
   std::string best;
-  using Rank = std::tuple<bool, bool, bool, bool, bool, int, int, int, std::string>;
+  using Rank = std::tuple<bool, bool, bool, int, bool, bool, int, bool, int, int, std::string>;
   Rank best_rank;
   for (const auto& [folder, c] : candidates) {
     const bool in_folder = !folder.empty();
@@ -80,9 +101,11 @@ std::string choose_folder(const ChooseInput& input, bool& found) {
     const Rank rank{in_folder && !input.same_in_base(folder),
                     record && c.added > 0,
                     c.json_added,
+                    words_in_common(folder, input.title),
                     c.last_commit,
-                    c.script_added,
+                    c.main_script,
                     words_in_common(folder, input.messages),
+                    folder.find("non_record") == std::string::npos,
                     c.added,
                     c.changed,
                     folder};

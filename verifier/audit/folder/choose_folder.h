@@ -15,7 +15,8 @@ struct ChangedFile {
 
 struct ChooseInput {
   std::vector<ChangedFile> changed;
-  std::string messages;  ///< of the branch's commits, lower case
+  std::string title;     ///< of the pull request, where its merge says it
+  std::string messages;  ///< of the branch's commits
   std::function<bool(const std::string& folder)> has_json;      ///< submission.json directly in it
   std::function<bool(const std::string& folder)> same_in_base;  ///< the base has the same folder today
 };

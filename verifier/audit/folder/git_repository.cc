@@ -9,7 +9,6 @@
 #include "verifier/audit/folder/choose_folder.h"
 #include "verifier/audit/folder/git_handle.h"
 #include "verifier/audit/limits.h"
-#include "verifier/audit/read/text.h"
 
 namespace fairway::audit {
 namespace {
@@ -175,7 +174,12 @@ class LibgitRepository final : public GitRepository {
     return Commit(reinterpret_cast<git_commit*>(peeled));
   }
 
-  /// For every merge of the base's history: merged head to first parent.
+  struct Merge {
+    git_oid first_parent;
+    std::string message;
+  };
+
+  /// For every merge of the base's history: what was merged, into what.
   Status find_merges() {
     git_revwalk* raw = nullptr;
     if (git_revwalk_new(&raw, repository_.get()) != 0) return Error{Errc::kIo, path_, git_problem()};
@@ -186,9 +190,16 @@ class LibgitRepository final : public GitRepository {
       git_commit* c = nullptr;
       if (git_commit_lookup(&c, repository_.get(), &oid) != 0) continue;
       const Commit commit(c);
-      for (unsigned i = 1; i < git_commit_parentcount(c); ++i) merged_.emplace(*git_commit_parent_id(c, i), *git_commit_parent_id(c, 0));
+      for (unsigned i = 1; i < git_commit_parentcount(c); ++i) {
+        merged_.emplace(*git_commit_parent_id(c, i), Merge{*git_commit_parent_id(c, 0), message_of(c)});
+      }
     }
     return {};
+  }
+
+  static std::string message_of(const git_commit* c) {
+    const char* message = git_commit_message(c);
+    return message == nullptr ? "" : std::string(message, strnlen(message, 2000));
   }
 
   Tree tree_of(const git_oid& commit_id) const {
@@ -237,7 +248,7 @@ class LibgitRepository final : public GitRepository {
       const Commit commit(c);
       const unsigned parents = git_commit_parentcount(c);
       if (parents < 2) {
-        if (const char* message = git_commit_message(c)) input.messages += lower(std::string_view(message, std::min<size_t>(std::strlen(message), 2000)));
+        input.messages += message_of(c);
         if (!marked) {
           marked = true;
           const Tree before = parents == 0 ? nullptr : tree_of(*git_commit_parent_id(c, 0)), after = tree_of(at);
@@ -256,8 +267,10 @@ class LibgitRepository final : public GitRepository {
     git_oid from{};
     bool merged = false;
     Tree before;
+    ChooseInput input;
     if (const auto at = merged_.find(head_id); at != merged_.end()) {
-      from = at->second;
+      from = at->second.first_parent;
+      input.title = at->second.message;
       merged = true;
       before = tree_of(from);
     } else if (git_merge_base(&from, repository_.get(), &head_id, &base_) == 0) {
@@ -267,7 +280,6 @@ class LibgitRepository final : public GitRepository {
     } else {
       before = tree_of(base_);  // no common history: what differs from the base
     }
-    ChooseInput input;
     input.changed = changes(before.get(), tree);
     describe(head, from, input);
     const Tree base_tree = merged ? nullptr : tree_of(base_);
@@ -296,7 +308,7 @@ class LibgitRepository final : public GitRepository {
   Odb odb_;
   std::string path_;
   git_oid base_{};
-  std::map<git_oid, git_oid, OidLess> merged_;
+  std::map<git_oid, Merge, OidLess> merged_;
 };
 
 }  // namespace

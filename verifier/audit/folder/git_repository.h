@@ -28,8 +28,8 @@ class GitRepository {
   ///
   /// Chosen among the folders with files that `ref` adds or changes since it left the base (a head that was merged: since the first
   /// parent of its merge). Preferred, in this order: not the same as in the base today (somebody else's, carried along), a
-  /// submission.json of its own added here, touched by the last commit, words in common with the commit messages, more files added, later in
-  /// the alphabet. Error kNoInput: no such reference or path; kData: nothing in it could be a record folder, or more files than the bound.
+  /// submission.json added here, words in common with the title of the merge, touched by the last commit, a train_gpt.py added here, words
+  /// in common with the commit messages, a record track, more files added, later in the alphabet. Error kNoInput: no such reference or path; kData: nothing in it could be a record folder, or more files than the bound.
   /// The folder must not outlive the repository.
   virtual Result<std::unique_ptr<RecordFolder>> folder(const std::string& ref, const std::string& path) = 0;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <set>
 
 #include "engine/base/sha256.h"
@@ -134,8 +135,21 @@ class FolderReader {
     auto text = text_of(f);
     if (!text) return;
     facts_.log_files.push_back(f.path);
+    find_claim(f.path, *text);
     std::vector<LoggedRun> runs = read_log(f.path, *text, facts_.problems);
     std::move(runs.begin(), runs.end(), std::back_inserter(facts_.runs));
+  }
+
+  /// Where a log prints the claimed score in a form that no reader knows: its first four decimals, cut or rounded.
+  void find_claim(const std::string& path, std::string_view text) {
+    if (!facts_.claims.val_bpb || facts_.claim_in_logs) return;
+    const double v = facts_.claims.val_bpb->value;
+    for (const std::string& digits : {fmt::format("{:.4f}", v), fmt::format("{:.4f}", std::floor(v * 1e4) / 1e4)}) {
+      const size_t at = text.find(digits);
+      if (at == std::string_view::npos) continue;
+      facts_.claim_in_logs = Place{path, 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n')};
+      return;
+    }
   }
 
   void read_source(const FileEntry& f, Language language) {
