@@ -9,6 +9,7 @@
 
 #include "engine/base/check.h"
 #include "engine/base/endian.h"
+#include "engine/quant/low_rank.h"
 #include "engine/quant/row_quantiser.h"
 #include "kernels/num/half.h"
 
@@ -30,8 +31,12 @@ uint64_t entry_elements(const ContainerEntry& entry) {
   return *count;
 }
 
+bool has_extra(const ContainerEntry& entry) {
+  return entry.storage == Storage::kCodebook || entry.storage == Storage::kLowRank;
+}
+
 uint64_t table_bytes(const ContainerEntry& entry) {
-  return kFixedEntryBytes + entry.spec.name.size() + 4 * entry.spec.shape.size();
+  return kFixedEntryBytes + entry.spec.name.size() + 4 * entry.spec.shape.size() + (has_extra(entry) ? 4 : 0);
 }
 
 // Bytes of one tensor in each of the three sections of a container.
@@ -51,8 +56,23 @@ SectionBytes section_bytes(const ContainerEntry& entry) {
       return {0, 0, 4 * count};
     case Storage::kFloat16:
       return {0, 0, 2 * count};
+    case Storage::kCodebook:
+      return {count, 2 * uint64_t{entry.extra}, 0};
+    case Storage::kLowRank:
+      return {0, 0, 2 * uint64_t{entry.extra} * static_cast<uint64_t>(entry.spec.shape[0] + entry.spec.shape[1])};
   }
   FAIRWAY_CHECK(false);
+}
+
+// Whether binary16 numbers stand in the section of scales.
+bool halves_are_scales(const ContainerEntry& entry) {
+  return entry.storage == Storage::kInt8Rows || entry.storage == Storage::kCodebook;
+}
+
+// Binary16 numbers of one tensor: scales, codebook, factors or values.
+size_t half_count(const ContainerEntry& entry) {
+  SectionBytes size = section_bytes(entry);
+  return entry.storage == Storage::kFloat32 ? 0 : (size.scales + size.passthrough) / 2;
 }
 
 // The reason why an entry cannot stand in a container; empty if it can.
@@ -75,6 +95,13 @@ std::string entry_fault(const ContainerEntry& entry) {
   if (spec.format != FloatFormat::kF32 && spec.format != FloatFormat::kBf16 && spec.format != FloatFormat::kF16) {
     return fmt::format("unknown original format {}", static_cast<int>(spec.format));
   }
+  if (entry.storage < Storage::kInt8Rows || entry.storage > Storage::kLowRank) {
+    return fmt::format("unknown storage {}", static_cast<int>(entry.storage));
+  }
+  if (!has_extra(entry) && entry.extra != 0) return fmt::format("{} on a storage without it", entry.extra);
+  if (entry.storage != Storage::kInt8Rows && entry.limit != 0) {
+    return fmt::format("limit {} on a tensor without integers", int{entry.limit});
+  }
   switch (entry.storage) {
     case Storage::kInt8Rows:
       if (spec.shape.size() != 2 || *count == 0) return "int8 rows need a matrix that is not empty";
@@ -84,10 +111,21 @@ std::string entry_fault(const ContainerEntry& entry) {
       return {};
     case Storage::kFloat32:
     case Storage::kFloat16:
-      if (entry.limit != 0) return fmt::format("limit {} on a tensor without integers", int{entry.limit});
+      return {};
+    case Storage::kCodebook:
+      if (spec.shape.size() != 2 || *count == 0) return "a codebook needs a matrix that is not empty";
+      if (entry.extra < 1 || entry.extra > kMaxCodebookEntries) {
+        return fmt::format("a codebook of {} values; 1 to {} are possible", entry.extra, kMaxCodebookEntries);
+      }
+      return {};
+    case Storage::kLowRank:
+      if (spec.shape.size() != 2 || *count == 0) return "factors need a matrix that is not empty";
+      if (entry.extra < 1 || entry.extra > std::min(spec.shape[0], spec.shape[1])) {
+        return fmt::format("rank {} is outside 1 to the smaller side of {}", entry.extra, shape_text(spec.shape));
+      }
       return {};
   }
-  return fmt::format("unknown storage {}", static_cast<int>(entry.storage));
+  FAIRWAY_CHECK(false);
 }
 
 bool finite_half(uint16_t bits) { return (bits & 0x7c00u) != 0x7c00u; }
@@ -125,6 +163,7 @@ void append_entry(std::vector<std::byte>& out, const ContainerEntry& entry) {
   append8(out, static_cast<uint8_t>(entry.spec.format));
   append8(out, static_cast<uint8_t>(entry.spec.shape.size()));
   for (int64_t dimension : entry.spec.shape) append32(out, static_cast<uint32_t>(dimension));
+  if (has_extra(entry)) append32(out, entry.extra);
 }
 
 // Checks one tensor before it is written; its sizes are our own invariant, its values come from outside.
@@ -135,14 +174,20 @@ Status check_packed(const PackedTensor& tensor) {
   size_t count = entry_elements(entry);
   bool rows = entry.storage == Storage::kInt8Rows;
   FAIRWAY_CHECK(tensor.integers.size() == (rows ? count : 0));
+  FAIRWAY_CHECK(tensor.indices.size() == (entry.storage == Storage::kCodebook ? count : 0));
   FAIRWAY_CHECK(tensor.floats.size() == (entry.storage == Storage::kFloat32 ? count : 0));
-  size_t halves = rows ? static_cast<size_t>(entry.spec.shape[0]) : entry.storage == Storage::kFloat16 ? count : 0;
+  size_t halves = half_count(entry);
   FAIRWAY_CHECK(tensor.half_bits.size() == halves);
   size_t index = first_bad(tensor.integers, [&](int8_t q) { return within_limit(q, entry.limit); });
   if (index < tensor.integers.size()) {
     return Error{
         Errc::kData, where,
         fmt::format("integer {} at {} exceeds the limit {}", int{tensor.integers[index]}, index, int{entry.limit})};
+  }
+  index = first_bad(tensor.indices, [&](uint8_t i) { return i < entry.extra; });
+  if (index < tensor.indices.size()) {
+    return Error{Errc::kData, where,
+                 fmt::format("index {} at {} exceeds its codebook of {}", tensor.indices[index], index, entry.extra)};
   }
   index = first_bad(tensor.half_bits, rows ? valid_scale : finite_half);
   if (index < halves) {
@@ -222,6 +267,11 @@ class TableReader {
       entry.spec.shape.push_back(load_le32(bytes_.data() + position_));
       position_ += 4;
     }
+    if (has_extra(entry)) {
+      if (bytes_.size() - position_ < 4) return truncated();
+      entry.extra = load_le32(bytes_.data() + position_);
+      position_ += 4;
+    }
     return entry;
   }
 
@@ -274,13 +324,16 @@ Result<std::vector<std::byte>> write_container(std::span<const PackedTensor> ten
   append32(out, kContainerVersion);
   append32(out, static_cast<uint32_t>(sorted.size()));
   for (const PackedTensor* tensor : sorted) append_entry(out, tensor->entry);
-  for (const PackedTensor* tensor : sorted) append(out, tensor->integers.data(), tensor->integers.size());
   for (const PackedTensor* tensor : sorted) {
-    if (tensor->entry.storage != Storage::kInt8Rows) continue;
+    append(out, tensor->integers.data(), tensor->integers.size());
+    append(out, tensor->indices.data(), tensor->indices.size());
+  }
+  for (const PackedTensor* tensor : sorted) {
+    if (!halves_are_scales(tensor->entry)) continue;
     for (uint16_t bits : tensor->half_bits) append16(out, bits);
   }
   for (const PackedTensor* tensor : sorted) {
-    if (tensor->entry.storage == Storage::kInt8Rows) continue;
+    if (halves_are_scales(tensor->entry)) continue;
     for (uint16_t bits : tensor->half_bits) append16(out, bits);
     for (float value : tensor->floats) append32(out, num::bits_of(value));
   }
@@ -321,12 +374,23 @@ Result<std::vector<PackedTensor>> read_packed(std::span<const std::byte> bytes, 
             where, integers_at + index,
             fmt::format("integer {} of tensor {} exceeds its limit {}", int{tensor.integers[index]}, name, int{limit}));
       }
-      integers_at += size.integers;
     }
+    if (tensor.entry.storage == Storage::kCodebook) {
+      tensor.indices.resize(size.integers);
+      std::memcpy(tensor.indices.data(), bytes.data() + integers_at, size.integers);
+      uint32_t entries_in_book = tensor.entry.extra;
+      size_t index = first_bad(tensor.indices, [&](uint8_t i) { return i < entries_in_book; });
+      if (index < tensor.indices.size()) {
+        return bad(where, integers_at + index,
+                   fmt::format("index {} of tensor {} exceeds its codebook of {}", tensor.indices[index], name,
+                               entries_in_book));
+      }
+    }
+    integers_at += size.integers;
     bool rows = tensor.entry.storage == Storage::kInt8Rows;
-    size_t& halves_at = rows ? scales_at : values_at;
+    size_t& halves_at = halves_are_scales(tensor.entry) ? scales_at : values_at;
     if (tensor.entry.storage != Storage::kFloat32) {
-      tensor.half_bits.resize((rows ? size.scales : size.passthrough) / 2);
+      tensor.half_bits.resize(half_count(tensor.entry));
       for (size_t i = 0; i < tensor.half_bits.size(); ++i) {
         tensor.half_bits[i] = load_le16(bytes.data() + halves_at + 2 * i);
       }
@@ -375,6 +439,22 @@ NamedTensor restore_tensor(const PackedTensor& packed) {
         tensor.values.push_back(round_to_format(num::from_fp16_bits(bits), format));
       }
       break;
+    case Storage::kCodebook:
+      tensor.values.reserve(packed.indices.size());
+      for (uint8_t index : packed.indices) {
+        tensor.values.push_back(round_to_format(num::from_fp16_bits(packed.half_bits[index]), format));
+      }
+      break;
+    case Storage::kLowRank: {
+      std::vector<float> factors;
+      factors.reserve(packed.half_bits.size());
+      for (uint16_t bits : packed.half_bits) factors.push_back(num::from_fp16_bits(bits));
+      const size_t left = static_cast<size_t>(packed.entry.spec.shape[0]) * packed.entry.extra;
+      tensor.values = multiply_factors(std::span(factors).first(left), std::span(factors).subspan(left),
+                                       packed.entry.extra);
+      for (float& x : tensor.values) x = round_to_format(x, format);
+      break;
+    }
   }
   return tensor;
 }
@@ -402,9 +482,9 @@ Result<std::vector<NamedTensor>> read_container(std::span<const std::byte> bytes
     const ContainerEntry& wanted = expected[order[i]];
     if (found != wanted) {
       auto text = [](const ContainerEntry& entry) {
-        return fmt::format("{} {} {} storage {} limit {}", printable_name(entry.spec.name),
+        return fmt::format("{} {} {} storage {} limit {} extra {}", printable_name(entry.spec.name),
                            float_format_name(entry.spec.format), shape_text(entry.spec.shape),
-                           static_cast<int>(entry.storage), int{entry.limit});
+                           static_cast<int>(entry.storage), int{entry.limit}, entry.extra);
       };
       return bad(where, kHeaderBytes,
                  fmt::format("table entry {} is {}, but the model's config asks for {}", i, text(found), text(wanted)));

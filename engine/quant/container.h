@@ -21,25 +21,30 @@ enum class Storage : uint8_t {
   kInt8Rows = 1,  ///< a matrix as int8 with one binary16 scale per row
   kFloat32 = 2,
   kFloat16 = 3,
+  kCodebook = 4,  ///< a matrix as one byte per element, an index into binary16 values
+  kLowRank = 5,   ///< a matrix as the product of two binary16 factors
 };
 
 constexpr uint32_t kContainerVersion = 1;
 constexpr size_t kMaxNameBytes = 255;
 constexpr size_t kMaxDimensions = 4;
+constexpr uint32_t kMaxCodebookEntries = 256;
 
 /// What is known of a tensor before its content.
 struct ContainerEntry {
   TensorSpec spec;  ///< spec.format is the original format, to which restored values return
   Storage storage = Storage::kFloat16;
-  uint8_t limit = 0;  ///< kInt8Rows: |integers| <= limit, 1..127; otherwise 0
+  uint8_t limit = 0;   ///< kInt8Rows: |integers| <= limit, 1..127; otherwise 0
+  uint32_t extra = 0;  ///< kCodebook: values, 1..256; kLowRank: the rank, 1..min(rows, columns); otherwise 0
   bool operator==(const ContainerEntry&) const = default;
 };
 
 /// A tensor as it is stored. Used: integers and half_bits (scales) for kInt8Rows, floats for kFloat32, half_bits for
-/// kFloat16.
+/// kFloat16; indices and half_bits (values) for kCodebook; half_bits (left factor, then right) for kLowRank.
 struct PackedTensor {
   ContainerEntry entry;
   std::vector<int8_t> integers;
+  std::vector<uint8_t> indices;
   std::vector<uint16_t> half_bits;
   std::vector<float> floats;
 };

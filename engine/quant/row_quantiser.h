@@ -1,15 +1,19 @@
-/// The symmetric quantiser of the exporters: one scale per row, integers in one byte, clip from a quantile.
+/// The symmetric quantiser of the exporters: one scale per row, integers in one byte.
 ///
-///   c = quantile_p(|row|)            the clip
-///   s = max(c / Q, 1 / Q)            binary32; the floor 1/Q binds whenever c < 1
+///   c = quantile_p(|row|)            the clip; p = 1 is the row's maximum; or c = k * deviation of the row
+///   s = max(c / Q, floor)            binary32; floor 1/Q, which binds whenever c < 1, or 2^-24 without it
 ///   q = clamp(rint(clamp(x, -c, c) / s), -Q, Q)
 ///   stored: q as int8, s rounded to binary16; restored value: q * binary16(s), then rounded to the tensor's format
 ///
-/// q is computed with the binary32 s although the rounded one is stored, as the published baseline does. Every
-/// operation is one correctly rounded binary32 operation in the order written; rint rounds ties to even.
+/// The published baseline computes q with the binary32 s although the rounded one is stored. Other exporters round s
+/// first (`rounded_scale`): s = binary16(max(c / Q, floor)), and q = clamp(rint(x / s), -Q, Q) of the unclamped x.
+/// Every operation is one correctly rounded binary32 operation in the order written; rint rounds ties to even.
 ///
-/// Goals: the same integers on every machine and for every way to find the order statistics. Non-goal: choosing clips
-/// by reconstruction error; that is a search around these functions.
+/// Several candidates p are a search ("GPTQ-lite"): the p with the least sum of squares of fl(x - fl(q * s)) wins, a
+/// later one only if it is strictly better. The sum is the integer sum of NUMERICS.md, 7.4.
+///
+/// Goals: the same integers on every machine, number of threads and way to find the order statistics. Non-goal:
+/// compensation of one column's error in the next (gptq.h).
 #pragma once
 
 #include <cstdint>
@@ -33,6 +37,21 @@ constexpr int32_t kInt6Limit = 31;
 constexpr int32_t kInt8Limit = 127;
 /// Row lengths for which count - 1 is exact in binary32.
 constexpr int64_t kMaxRowLength = int64_t{1} << 24;
+/// Row lengths for which a deviation is defined (its integer sums fit int64).
+constexpr int64_t kMaxDeviationRow = 16384;
+
+/// How the scales of a matrix are found.
+struct RowMethod {
+  /// One fixed quantile, the floor on, s rounded only when it is stored: the published baseline.
+  RowMethod(float quantile = kExportQuantile) : candidates{quantile} {}
+
+  std::vector<float> candidates;   ///< quantiles, 0 to 1, at least one; unused with deviations > 0
+  bool one_for_all_rows = false;   ///< of several candidates, one is chosen for the whole matrix instead of per row
+  bool rounded_scale = false;      ///< s is rounded to binary16 before it divides; x is not clamped before
+  bool scale_floor = true;         ///< s is at least 1/Q; otherwise at least 2^-24
+  float deviations = 0.0f;         ///< k > 0: the clip is k standard deviations of the row
+  bool operator==(const RowMethod&) const = default;
+};
 
 /// Where the p-quantile of `count` ascending values lies: between a[low] and a[high], `weight` of the way.
 struct QuantilePosition {
@@ -55,17 +74,17 @@ FAIRWAY_HD float interpolate_quantile(float low, float high, float weight) {
 /// x limited to [-clip, clip]; clip >= 0.
 FAIRWAY_HD float clip_to(float x, float clip) { return x < -clip ? -clip : (x > clip ? clip : x); }
 
-/// max(clip / limit, 1 / limit).
-FAIRWAY_HD float floored_row_scale(float clip, int32_t limit) {
+/// max(clip / limit, floor), floor = 1 / limit, or the smallest positive binary16 without `with_floor`.
+FAIRWAY_HD float row_scale(float clip, int32_t limit, bool with_floor) {
   float scale = clip / static_cast<float>(limit);
-  float floor = 1.0f / static_cast<float>(limit);
+  float floor = with_floor ? 1.0f / static_cast<float>(limit) : 0x1p-24f;
   return scale > floor ? scale : floor;
 }
 
-/// clamp(rint(clamp(x, -clip, clip) / scale), -limit, limit), for scale >= clip / limit up to rounding and limit <=
-/// 127.
+/// clamp(rint(clamp(x, -clip, clip) / scale), -limit, limit), limit <= 127. An infinite clip clamps nothing.
 FAIRWAY_HD int32_t quantise_element(float x, float clip, float scale, int32_t limit) {
-  int32_t q = num::round_to_int(clip_to(x, clip) / scale);
+  // Limiting the quotient one above the limit changes no result and keeps it where a float may become an integer.
+  int32_t q = num::round_to_int(clip_to(clip_to(x, clip) / scale, static_cast<float>(limit + 1)));
   q = q < -limit ? -limit : q;
   return q > limit ? limit : q;
 }
@@ -89,6 +108,9 @@ float absolute_quantile(std::span<const float> row, float p);
 /// Index of the first NaN or infinity, or -1.
 int64_t first_non_finite(std::span<const float> values);
 
+/// The error (kData) for that element of the tensor `name`.
+Error non_finite(const std::string& name, std::span<const float> values, int64_t index);
+
 /// A matrix as int8 rows.
 struct QuantisedMatrix {
   int64_t rows = 0;
@@ -98,10 +120,29 @@ struct QuantisedMatrix {
   std::vector<uint16_t> scale_bits;  ///< (rows), binary16
 };
 
+/// The unbiased standard deviation of a finite row of 2 to kMaxDeviationRow values, from integer sums (N4 with b = 24):
+/// u = 2^(e - 24) * sqrt((S2 - S1^2 / n) / (n - 1)), S1 = sum q, S2 = sum q^2, in binary64, rounded to binary32.
+float row_deviation(std::span<const float> row);
+
+/// Sum over a finite matrix of squares of fl(x - fl(q * s)), `scales` (rows) binary32: NUMERICS.md, 7.4.
+double squared_error(std::span<const float> values, std::span<const int8_t> integers, std::span<const float> scales);
+
+/// What divides the values of a row, and what is stored for it.
+struct RowScale {
+  float clip = 0.0f;     ///< to which values are clamped; infinite with `rounded_scale`
+  float divisor = 0.0f;  ///< s
+  uint16_t bits = 0;     ///< binary16
+};
+
+/// The scale of every row for one candidate (or for the deviation). Errors (kData, where = name): a scale beyond
+/// binary16 (clip >= 65520 * limit).
+Result<std::vector<RowScale>> row_scales(const std::string& name, std::span<const float> values, int64_t rows,
+                                         int64_t columns, int32_t limit, const RowMethod& method, size_t candidate);
+
 /// Quantises `values` (rows, columns; row-major) with 1 <= limit <= 127.
-/// Errors (kData, where = name): a NaN or an infinity in the input; a scale beyond binary16 (clip >= 65520 * limit).
+/// Errors (kData, where = name): a NaN or an infinity in the input; a scale beyond binary16.
 Result<QuantisedMatrix> quantise_rows(const std::string& name, std::span<const float> values, int64_t rows,
-                                      int64_t columns, int32_t limit, float quantile);
+                                      int64_t columns, int32_t limit, const RowMethod& method);
 
 /// Fake quantisation of one row as the straight-through training of PR 65 does it, in this order:
 ///   w = bf16(x);  c = max(quantile_{0.9999984}(|w|), 1e-8);  s = fl(c / 31);

@@ -16,6 +16,15 @@ quant::TensorSpec spec_of(const model::Parameter& p) {
   return {p.name(), p.shape(), p.bf16() ? quant::FloatFormat::kBf16 : quant::FloatFormat::kF32};
 }
 
+// The parameters an artifact holds, in their order.
+std::vector<const model::Parameter*> exported(const model::Gpt& model) {
+  std::vector<const model::Parameter*> list;
+  for (const auto& p : model.parameters()) {
+    if (quant::is_exported(p->name())) list.push_back(p.get());
+  }
+  return list;
+}
+
 Status set_values(model::Parameter& p, std::span<const float> values) {
   FAIRWAY_CHECK(values.size() == p.values().size());
   std::copy(values.begin(), values.end(), p.value());
@@ -31,13 +40,13 @@ std::string artifact_file_name(const quant::CodecSetting& codec) {
 
 Result<std::vector<quant::ContainerEntry>> planned_entries(const model::Gpt& model, const submission::Submission& s) {
   std::vector<quant::TensorSpec> specs;
-  for (const auto& p : model.parameters()) specs.push_back(spec_of(*p));
+  for (const model::Parameter* p : exported(model)) specs.push_back(spec_of(*p));
   return quant::plan_export(specs, s.scheme);
 }
 
 Result<Packed> pack(const model::Gpt& model, const submission::Submission& s) {
   std::vector<quant::TensorView> views;
-  for (const auto& p : model.parameters()) views.push_back({spec_of(*p), std::as_const(*p).values()});
+  for (const model::Parameter* p : exported(model)) views.push_back({spec_of(*p), p->values()});
   FAIRWAY_ASSIGN(auto tensors, quant::export_tensors(views, s.scheme));
   Packed packed;
   FAIRWAY_ASSIGN(packed.container, quant::write_container(tensors));
@@ -52,7 +61,7 @@ Result<Packed> pack(const model::Gpt& model, const submission::Submission& s) {
 Status unpack(std::span<const std::byte> container, const submission::Submission& s, const std::string& where, model::Gpt& model) {
   FAIRWAY_ASSIGN(auto entries, planned_entries(model, s));
   FAIRWAY_ASSIGN(auto tensors, quant::read_container(container, entries, where));
-  for (size_t i = 0; i < tensors.size(); ++i) FAIRWAY_TRY(set_values(*model.parameters()[i], tensors[i].values));
+  for (const quant::NamedTensor& t : tensors) FAIRWAY_TRY(set_values(*model.find(t.spec.name), t.values));
   return {};
 }
 

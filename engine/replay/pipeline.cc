@@ -20,7 +20,7 @@ std::string join(const std::string& directory, const std::string& name) { return
 
 /// "int8+zlib", "int6+zstd": the words of the upstream logs.
 std::string size_label(const submission::Submission& s) {
-  return fmt::format("{}+{}", s.scheme.default_limit == quant::kInt8Limit ? "int8" : "int6",
+  return fmt::format("{}+{}", s.scheme.block_rule().limit == quant::kInt8Limit ? "int8" : "int6",
                      s.codec.codec == quant::Codec::kZlib ? "zlib" : "zstd");
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "engine/base/file.h"
@@ -117,12 +118,70 @@ void read_data(TableReader& t, const DataOverride& paths, Submission& s) {
   if (s.data.prefix.empty() || s.data.prefix.find('/') != std::string::npos) t.fail("prefix", "must be the start of a file name");
 }
 
+/// How the block matrices (and, by deviations, the others) are clipped.
+void read_clip(TableReader& t, quant::ExportScheme& scheme) {
+  enum Clip { kOfTheScheme, kQuantile, kRowMax, kSearchRows, kSearchMatrix, kDeviation };
+  const auto clip = static_cast<Clip>(
+      t.choice("clip", kOfTheScheme, {"scheme", "quantile", "row_max", "search_rows", "search_matrix", "deviation"}));
+  quant::RowMethod& method = scheme.block_rule().method;
+  method.rounded_scale = t.boolean("rounded_scale", method.rounded_scale);
+  const bool floor = t.boolean("scale_floor", true);
+  for (quant::MatrixRule& rule : scheme.rules) rule.method.scale_floor = floor;
+  const bool search = clip == kSearchRows || clip == kSearchMatrix;
+  if (search) {
+    method.candidates.clear();
+    for (double p : t.numbers("clip_candidates", 0.0, 1.0)) method.candidates.push_back(static_cast<float>(p));
+    method.one_for_all_rows = clip == kSearchMatrix;
+  } else if (t.has("clip_candidates")) {
+    t.fail("clip_candidates", "only quantization.clip = \"search_rows\" or \"search_matrix\" has candidates; remove it");
+  }
+  if (clip == kQuantile) method.candidates = {quant::kExportQuantile};
+  if (clip == kRowMax) method.candidates = {1.0f};
+  for (const char* key : {"clip_deviations", "other_clip_deviations"}) {
+    if (clip != kDeviation && t.has(key)) {
+      t.fail(key, "only quantization.clip = \"deviation\" has deviations; remove it");
+    }
+  }
+  if (clip != kDeviation) return;
+  const auto blocks = static_cast<float>(t.number("clip_deviations", {}, 0.01, 1000.0));
+  const auto others = static_cast<float>(t.number("other_clip_deviations", {}, 0.01, 1000.0));
+  for (quant::MatrixRule& rule : scheme.rules) {
+    rule.method.deviations = rule.block ? blocks : others;
+    rule.method.rounded_scale = true;
+  }
+}
+
+void read_calibration(TableReader& t, Submission& s) {
+  CalibrationConfig& c = s.calibration;
+  c.source = static_cast<Calibration>(t.choice("calibration", 0, {"none", "train", "self_generated"}));
+  c.sequences = t.integer("calibration_sequences", 64, 1, 65536);
+  c.tokens = t.integer("calibration_tokens", s.train.seq_len, 2, 131072);
+  c.seed = static_cast<uint64_t>(t.integer("calibration_seed", 42, 0, INT64_MAX));
+  s.scheme.gptq = c.source != Calibration::kNone;
+  s.scheme.gptq_damping = t.number("gptq_damping", 0.01, 1e-9, 100.0);
+  if (!s.scheme.gptq) {
+    for (const char* key : {"calibration_sequences", "calibration_tokens", "calibration_seed", "gptq_damping"}) {
+      if (t.has(key)) t.fail(key, "has no meaning with quantization.calibration = \"none\"; remove it");
+    }
+    return;
+  }
+  const quant::RowMethod& method = s.scheme.block_rule().method;
+  if (s.scheme.codebook_entries > 0) {
+    t.fail("calibration", "full GPTQ fills int8 rows; it cannot go with quantization.codebook_entries");
+  } else if (method.candidates.size() > 1 && !method.one_for_all_rows && method.deviations == 0.0f) {
+    t.fail("calibration", "full GPTQ chooses one clip per matrix; quantization.clip cannot be \"search_rows\"");
+  } else if (!method.rounded_scale) {
+    t.fail("calibration", "full GPTQ divides by the stored scale; it needs quantization.rounded_scale = true");
+  }
+}
+
 void read_quantization(TableReader& t, Submission& s) {
   auto scheme = quant::scheme_by_name(t.text("scheme", {}));
   if (scheme) {
     s.scheme = *scheme;
   } else {
     t.fail("scheme", scheme.error().what);
+    s.scheme = quant::scheme_int8();
   }
   auto codec = quant::codec_by_name(t.text("codec", {}));
   if (codec) {
@@ -131,6 +190,28 @@ void read_quantization(TableReader& t, Submission& s) {
     t.fail("codec", codec.error().what);
   }
   s.model.qat = t.choice("qat", 0, {"none", "int6_row"}) == 1 ? model::Qat::kInt6Row : model::Qat::kNone;
+
+  quant::ExportScheme& e = s.scheme;
+  e.small_tensor_max_elements = static_cast<uint64_t>(t.integer("small_tensor_max_elements", 65536, 0, INT64_C(1) << 32));
+  e.block_rule().limit = static_cast<int32_t>(t.integer("limit", e.block_rule().limit, 1, quant::kInt8Limit));
+  if (t.has("fp16")) e.fp16_patterns = t.texts("fp16");
+  if (t.has("control")) {
+    for (std::string& pattern : t.texts("control")) e.control_patterns.push_back(std::move(pattern));
+  }
+  read_clip(t, e);
+  e.prune = static_cast<float>(t.number("prune_percent", 0.0, 0.0, 100.0) / 100.0);
+  e.codebook_entries = static_cast<uint32_t>(t.integer("codebook_entries", 0, 0, quant::kMaxCodebookEntries));
+  if (e.codebook_entries > 0) {
+    for (const char* key : {"clip", "limit"}) {
+      if (t.has(key)) t.fail(key, "matrices with quantization.codebook_entries are not stored as int8 rows; remove one of the two");
+    }
+  }
+  e.embed_rank = static_cast<uint32_t>(t.integer("embed_svd_rank", 0, 0, 16384));
+  const int64_t most = std::min(s.model.width, s.model.vocab_size);
+  if (e.embed_rank > most) {
+    t.fail("embed_svd_rank", fmt::format("{} exceeds the smaller of model.width and model.vocab_size, {}", e.embed_rank, most));
+  }
+  read_calibration(t, s);
 }
 
 void read_replay(TableReader& t, ReplayConfig& c) {

@@ -32,6 +32,20 @@ struct TrainConfig {
   std::vector<uint64_t> seeds;
 };
 
+/// Where the second moments of full GPTQ come from.
+enum class Calibration {
+  kNone,
+  kTrain,          ///< the first sequences of the training stream
+  kSelfGenerated,  ///< sequences the trained model draws itself, temperature 0.8
+};
+
+struct CalibrationConfig {
+  Calibration source = Calibration::kNone;
+  int64_t sequences = 64;
+  int64_t tokens = 2048;  ///< of one sequence
+  uint64_t seed = 42;     ///< of the draws
+};
+
 struct ReplayConfig {
   int64_t commit_every = 0;      ///< steps between commitments of the state; 0: only the last step
   int64_t checkpoint_every = 0;  ///< steps between checkpoints; 0: none
@@ -49,6 +63,7 @@ struct Submission {
   optim::OptimizerConfig optimizer;
   optim::ScheduleConfig schedule;
   quant::ExportScheme scheme;
+  CalibrationConfig calibration;
   quant::CodecSetting codec;
   eval::EvalConfig eval;
   ReplayConfig replay;

@@ -143,6 +143,41 @@ std::vector<int64_t> TableReader::integers(std::string_view key, int64_t min, in
   return values;
 }
 
+std::vector<double> TableReader::numbers(std::string_view key, double min, double max) {
+  state_->asked.emplace(key);
+  std::vector<double> values;
+  const toml::array* array = has(key) ? state_->table->get(key)->as_array() : nullptr;
+  if (array != nullptr) {
+    for (const toml::node& node : *array) {
+      std::optional<double> value;
+      if (node.is_floating_point() || node.is_integer()) value = node.value<double>();
+      if (!value || !(*value >= min && *value <= max)) break;
+      values.push_back(*value);
+    }
+  }
+  if (array == nullptr || array->empty() || values.size() != array->size()) {
+    fail(key, fmt::format("must be a list of numbers from {} to {} with at least one entry", min, max));
+  }
+  return values;
+}
+
+std::vector<std::string> TableReader::texts(std::string_view key) {
+  state_->asked.emplace(key);
+  std::vector<std::string> values;
+  const toml::array* array = has(key) ? state_->table->get(key)->as_array() : nullptr;
+  if (array != nullptr) {
+    for (const toml::node& node : *array) {
+      auto value = node.value_exact<std::string>();
+      if (!value || value->empty()) break;
+      values.push_back(std::move(*value));
+    }
+  }
+  if (array == nullptr || array->empty() || values.size() != array->size()) {
+    fail(key, "must be a list of strings with at least one entry");
+  }
+  return values;
+}
+
 int TableReader::choice(std::string_view key, std::optional<int> fallback, const std::vector<std::string>& choices) {
   std::optional<std::string> fallback_text;
   if (fallback) fallback_text = choices[static_cast<size_t>(*fallback)];

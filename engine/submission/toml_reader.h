@@ -29,7 +29,10 @@ class TableReader {
   double number(std::string_view key, std::optional<double> fallback, double min, double max);
   bool boolean(std::string_view key, std::optional<bool> fallback);
   std::string text(std::string_view key, std::optional<std::string> fallback);
+  /// A list with at least one entry.
   std::vector<int64_t> integers(std::string_view key, int64_t min, int64_t max);
+  std::vector<double> numbers(std::string_view key, double min, double max);
+  std::vector<std::string> texts(std::string_view key);
   /// Index of the text in `choices`.
   int choice(std::string_view key, std::optional<int> fallback, const std::vector<std::string>& choices);
   bool has(std::string_view key) const;

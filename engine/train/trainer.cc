@@ -1,12 +1,12 @@
 #include "engine/train/trainer.h"
 
 #include <fmt/format.h>
-#include <signal.h>
 
 #include <cmath>
 #include <filesystem>
 
 #include "engine/base/file.h"
+#include "engine/base/interrupt.h"
 #include "engine/base/progress.h"
 #include "engine/base/stopwatch.h"
 #include "kernels/accumulate.h"
@@ -15,7 +15,6 @@
 namespace fairway::train {
 namespace {
 
-volatile sig_atomic_t interrupt_requested = 0;
 
 /// One run, its parts and its loop.
 class Run {
@@ -43,7 +42,7 @@ class Run {
       const bool final_step = done == last || wallclock_cap;
       FAIRWAY_TRY(after_step(final_step));
       if (line) line->update(static_cast<uint64_t>(done) - first);
-      if (comm_.max(interrupt_requested) != 0 && !final_step) {
+      if (comm_.max(interrupted() ? 1 : 0) != 0 && !final_step) {
         if (!options_.state_dir.empty()) FAIRWAY_TRY(save(checkpoint_path(options_.state_dir)));
         return Error{Errc::kInterrupted, fmt::format("step {}", done),
                      options_.state_dir.empty() ? "interrupted" : "interrupted; the state is saved, run the same command to go on"};
@@ -222,21 +221,10 @@ class Run {
   double last_loss_ = 0.0;
 };
 
-void request_interrupt(int) { interrupt_requested = 1; }
-
 }  // namespace
 
 std::string checkpoint_path(const std::string& state_dir) {
   return (std::filesystem::path(state_dir) / "checkpoint.state").string();
-}
-
-void install_interrupt_handler() {
-  struct sigaction action {};
-  action.sa_handler = request_interrupt;
-  sigemptyset(&action.sa_mask);
-  action.sa_flags = SA_RESETHAND;  // a second Ctrl-C ends the process at once
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
 }
 
 Result<Trained> train(const submission::Submission& s, const DataFiles& files, const Validation* validation,

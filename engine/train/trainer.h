@@ -64,7 +64,4 @@ struct Trained {
 Result<Trained> train(const submission::Submission& s, const DataFiles& files, const Validation* validation,
                       const TrainOptions& options, comm::Communicator& communicator, RunLog* log);
 
-/// Makes SIGINT and SIGTERM end the current step and save; call once, in main.
-void install_interrupt_handler();
-
 }  // namespace fairway::train

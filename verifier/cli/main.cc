@@ -4,8 +4,8 @@
 #include <cstdio>
 #include <exception>
 
+#include "engine/base/interrupt.h"
 #include "engine/replay/version.h"
-#include "engine/train/trainer.h"
 #include "kernels/self_test.h"
 #include "verifier/cli/command.h"
 #include "verifier/cli/wait_policy.h"
@@ -69,7 +69,7 @@ int run(const Arguments& arguments) {
 
 int main(int argc, char** argv) {
   fairway::cli::choose_wait_policy(argv);
-  fairway::train::install_interrupt_handler();
+  fairway::install_interrupt_handler();
   try {
     return fairway::cli::run({argv + 1, argv + argc});
   } catch (const std::bad_alloc&) {

@@ -32,6 +32,87 @@ TEST(ExportRules, PublishedPayloadCountsAreReproduced) {
   EXPECT_EQ(payload_size_bytes(*plan), 21'906'720u);
 }
 
+uint64_t payload(const ModelShape& shape, const ExportScheme& scheme) {
+  auto plan = plan_export(state_dict(shape), scheme);
+  EXPECT_TRUE(plan) << plan.error().message();
+  return payload_size_bytes(*plan);
+}
+
+TEST(ExportRules, PublishedPayloadsOfThePerRowFamilyAreReproduced) {
+  ExportScheme embed_fp16 = scheme_int6();
+  embed_fp16.fp16_patterns = {"tok_emb.weight"};
+  EXPECT_EQ(payload(pr65_shape(), embed_fp16), 22'428'960u);  // 212a
+
+  ModelShape pr65b = pr65_shape();
+  pr65b.bigram_buckets = 4096;
+  pr65b.bigram = "bigram_hash";
+  pr65b.bigram_table = "table";
+  pr65b.bigram_scale = false;
+  pr65b.smear = {{"smeargate.gate", {512}, FloatFormat::kF32}};
+  ExportScheme substrings = scheme_int6();
+  substrings.fp16_patterns = {"tok_emb", "bigram_hash"};
+  EXPECT_EQ(state_dict(pr65b).size(), 95u);
+  EXPECT_EQ(payload(pr65b, substrings), 23'609'632u);
+
+  ModelShape pr212b = eleven_layers(2048);
+  pr212b.bigram = "bigram_hash";
+  pr212b.bigram_scale = false;
+  pr212b.smear = {{"smear_gate.gate.weight", {1, 12}, FloatFormat::kBf16},
+                  {"smear_gate.gate.bias", {1}, FloatFormat::kF32}};
+  ExportScheme late_keys = scheme_int6();
+  late_keys.fp16_patterns = {"tok_emb.weight", "blocks.9.attn.c_k.weight", "blocks.10.attn.c_k.weight"};
+  EXPECT_EQ(state_dict(pr212b).size(), 116u);
+  EXPECT_EQ(payload(pr212b, late_keys), 27'838'842u);
+
+  ModelShape pr212c = eleven_layers(2048);
+  pr212c.bigram = "bigram_hash";
+  pr212c.smear = {{"smear_gate.gate", {512}, FloatFormat::kF32}};
+  EXPECT_EQ(payload(pr212c, scheme_int6()), 27'056'482u);
+
+  ModelShape pr635 = eleven_layers(1536);
+  pr635.value_residual_and_gate = true;
+  ExportScheme pr635_scheme = scheme_int6();
+  pr635_scheme.fp16_patterns = {"tok_emb.weight"};
+  for (const char* pattern : {"smear", "vr_lambda", "attn_gate", "bigram_scale"}) {
+    pr635_scheme.control_patterns.push_back(pattern);
+  }
+  EXPECT_EQ(state_dict(pr635).size(), 149u);
+  EXPECT_EQ(payload(pr635, pr635_scheme), 27'693'850u);
+}
+
+TEST(ExportRules, PublishedPayloadsOfTheCategoryFamilyAreReproduced) {
+  const ExportScheme scheme = scheme_int6_by_category();
+  EXPECT_EQ(payload(eleven_layers(2048), scheme), 27'006'130u);  // 287
+  ModelShape pr414 = eleven_layers(2048);
+  pr414.value_embedding = true;
+  EXPECT_EQ(payload(pr414, scheme), 27'204'792u);  // 374, 414
+  ModelShape pr549 = eleven_layers(1536);
+  pr549.value_embedding = true;
+  EXPECT_EQ(state_dict(pr549).size(), 121u);
+  EXPECT_EQ(payload(pr549, scheme), 27'138'232u);
+}
+
+TEST(ExportRules, CategoriesAreDecidedInTheirOrder) {
+  const ExportScheme scheme = scheme_int6_by_category();
+  auto entry_of = [&](const std::string& name, std::vector<int64_t> shape) {
+    auto entry = plan_tensor({name, std::move(shape), FloatFormat::kF32}, scheme);
+    EXPECT_TRUE(entry) << entry.error().message();
+    return *entry;
+  };
+  EXPECT_EQ(entry_of("blocks.3.attn.c_q.weight", {512, 512}).limit, 31);
+  EXPECT_EQ(entry_of("bigram.proj.weight", {512, 129}).limit, 31);
+  EXPECT_EQ(entry_of("bigram.embed.weight", {2048, 128}).limit, 127);
+  EXPECT_EQ(entry_of("lm_head.weight", {1024, 512}).limit, 127);
+  EXPECT_EQ(entry_of("skip_weights", {5, 512}).storage, Storage::kFloat16);       // small: before the control test
+  EXPECT_EQ(entry_of("skip_weights", {200, 512}).storage, Storage::kFloat32);     // large
+  EXPECT_EQ(entry_of("blocks.0.attn_scale", {512}).storage, Storage::kFloat16);
+}
+
+TEST(ExportRules, HeadsThatServeTrainingAloneAreNotExported) {
+  EXPECT_FALSE(is_exported("mtp_heads.0.weight"));
+  EXPECT_TRUE(is_exported("lm_head.weight"));
+}
+
 TEST(ExportRules, ParameterCountsOfTheTestModelsAreThePublishedOnes) {
   auto count = [](const ModelShape& shape) {
     uint64_t total = 0;
@@ -40,6 +121,7 @@ TEST(ExportRules, ParameterCountsOfTheTestModelsAreThePublishedOnes) {
   };
   EXPECT_EQ(count(baseline_shape()), 17'059'912u);
   EXPECT_EQ(count(pr65_shape()), 21'778'504u);
+  EXPECT_EQ(count(eleven_layers(2048)), 26'829'913u);  // 287
 }
 
 TEST(ExportRules, OurContainerCostsFewerBytesThanThePublishedOnes) {
@@ -100,7 +182,7 @@ TEST(ExportRules, LargeTensorsThatAreNotMatricesAreRefusedByName) {
 
 TEST(ExportRules, SchemesAreFoundByNameAndOthersAreListed) {
   ASSERT_TRUE(scheme_by_name("int8"));
-  EXPECT_EQ(scheme_by_name("mixed_int6")->default_limit, 31);
+  EXPECT_EQ(scheme_by_name("mixed_int6")->block_rule().limit, 31);
   auto unknown = scheme_by_name("int4");
   ASSERT_FALSE(unknown);
   EXPECT_EQ(unknown.error().code, Errc::kUsage);

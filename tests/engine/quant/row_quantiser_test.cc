@@ -99,10 +99,10 @@ TEST(AbsoluteQuantile, OrderAndSignsOfTheRowChangeNoBit) {
 }
 
 TEST(FlooredRowScale, TheFloorBindsBelowAClipOfOneAndNotAbove) {
-  EXPECT_EQ(floored_row_scale(0.0f, 31), 1.0f / 31.0f);
-  EXPECT_EQ(floored_row_scale(0.99f, 31), 1.0f / 31.0f);
-  EXPECT_EQ(floored_row_scale(2.0f, 31), 2.0f / 31.0f);
-  EXPECT_EQ(floored_row_scale(0.5f, 127), 1.0f / 127.0f);
+  EXPECT_EQ(row_scale(0.0f, 31, true), 1.0f / 31.0f);
+  EXPECT_EQ(row_scale(0.99f, 31, true), 1.0f / 31.0f);
+  EXPECT_EQ(row_scale(2.0f, 31, true), 2.0f / 31.0f);
+  EXPECT_EQ(row_scale(0.5f, 127, true), 1.0f / 127.0f);
   EXPECT_FLOAT_EQ(half(1.0f / 31.0f), 0.03225708f);
   EXPECT_FLOAT_EQ(half(1.0f / 127.0f), 0.007873535f);
 }
@@ -144,7 +144,7 @@ TEST(QuantiseRows, RestoredValuesAreWithinHalfAStepOfTheClippedOnes) {
     auto result = quantise_rows("w", row, 1, columns, limit, kExportQuantile);
     RC_ASSERT(static_cast<bool>(result));
     float clip = absolute_quantile(row, kExportQuantile);
-    double scale = floored_row_scale(clip, limit);
+    double scale = row_scale(clip, limit, true);
     double mismatch = std::fabs(scale - num::from_fp16_bits(result->scale_bits[0]));
     for (size_t i = 0; i < row.size(); ++i) {
       int32_t q = result->integers[i];

@@ -17,6 +17,13 @@ struct ModelShape {
   int64_t heads = 8;
   int64_t mlp_hidden = 1024;
   int64_t vocab = 1024;
+  int64_t bigram_buckets = 0;                ///< 0: no bigram table
+  std::string bigram = "bigram";             ///< the module's name
+  std::string bigram_table = "embed";        ///< the table's
+  bool bigram_scale = true;
+  std::vector<TensorSpec> smear;             ///< the gate of the smear, if any
+  bool value_embedding = false;              ///< VE of dimension 128 on two layers
+  bool value_residual_and_gate = false;
 };
 
 /// In registration order; the formats in which the original scripts keep the parameters.
@@ -29,12 +36,29 @@ inline std::vector<TensorSpec> state_dict(const ModelShape& m) {
   };
   f32("skip_weights", {encoder, d});
   specs.push_back({"tok_emb.weight", {m.vocab, d}, FloatFormat::kBf16});
+  if (m.bigram_buckets > 0) {
+    specs.push_back({m.bigram + "." + m.bigram_table + ".weight", {m.bigram_buckets, 128}, FloatFormat::kBf16});
+    f32(m.bigram + ".proj.weight", {d, 128});
+    if (m.bigram_scale) f32(m.bigram + ".scale", {});
+  }
+  specs.insert(specs.end(), m.smear.begin(), m.smear.end());
+  if (m.value_embedding) {
+    specs.push_back({"ve_shared.embed.weight", {m.vocab, 128}, FloatFormat::kBf16});
+    f32("ve_shared.proj.weight", {m.kv_width, 128});
+    f32("ve_shared.scale", {});
+    for (const char* layer : {"0", "1"}) f32(std::string("ve_layer_scales.") + layer, {1});
+  }
   for (int64_t i = 0; i < m.layers; ++i) {
     std::string block = "blocks." + std::to_string(i) + ".";
     f32(block + "attn_scale", {d});
     f32(block + "mlp_scale", {d});
     f32(block + "resid_mix", {2, d});
     f32(block + "attn.q_gain", {m.heads});
+    if (m.value_residual_and_gate) {
+      f32(block + "attn.vr_lambda", {2});
+      f32(block + "attn.attn_gate.weight", {m.heads, d});
+      f32(block + "attn.attn_gate.bias", {m.heads});
+    }
     f32(block + "attn.c_q.weight", {d, d});
     f32(block + "attn.c_k.weight", {m.kv_width, d});
     f32(block + "attn.c_v.weight", {m.kv_width, d});
@@ -49,6 +73,15 @@ inline ModelShape baseline_shape() { return {}; }
 inline ModelShape pr65_shape() {
   ModelShape shape;
   shape.mlp_hidden = 1536;
+  return shape;
+}
+
+/// The eleven-layer models: bigram with scale, smear gate of the width.
+inline ModelShape eleven_layers(int64_t bigram_buckets) {
+  ModelShape shape = pr65_shape();
+  shape.layers = 11;
+  shape.bigram_buckets = bigram_buckets;
+  shape.smear = {{"smear.gate", {512}, FloatFormat::kF32}};
   return shape;
 }
 

@@ -63,7 +63,7 @@ TEST_F(Artifact, PackFileUnpackGivesTheQuantisedValues) {
       const auto entry = quant::plan_tensor(spec, s.scheme);
       ASSERT_TRUE(entry);
       quantised += entry->storage == quant::Storage::kInt8Rows;
-      const auto one = quant::pack_tensor(*entry, p.values(), s.scheme.quantile);
+      const auto one = quant::pack_tensor(*entry, p.values(), quant::kExportQuantile);
       ASSERT_TRUE(one);
       EXPECT_TRUE(values(restored)[i] == quant::restore_tensor(*one).values) << p.name();
     }

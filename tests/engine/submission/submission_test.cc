@@ -58,7 +58,7 @@ TEST(Shipped, BaselineAndPr65AreThoseOfTheRecords) {
   EXPECT_EQ(b->optimizer.tied_embed_lr, 0.05);
   EXPECT_EQ(b->schedule.warmdown_iters, 1200);
   EXPECT_EQ(b->eval.method, eval::Method::kStandard);
-  EXPECT_EQ(b->scheme.default_limit, quant::kInt8Limit);
+  EXPECT_EQ(b->scheme.block_rule().limit, quant::kInt8Limit);
   EXPECT_EQ(b->codec, quant::kZlib9);
   EXPECT_EQ(b->model.qat, model::Qat::kNone);
   const auto p = load_submission(FAIRWAY_SOURCE_DIR "/submissions/pr65-mixed-quant");
@@ -72,7 +72,7 @@ TEST(Shipped, BaselineAndPr65AreThoseOfTheRecords) {
   EXPECT_EQ(p->eval.method, eval::Method::kSlidingA);
   EXPECT_EQ(p->eval.seq_len, 1024);
   EXPECT_EQ(p->eval.stride, 64);
-  EXPECT_EQ(p->scheme.default_limit, quant::kInt6Limit);
+  EXPECT_EQ(p->scheme.block_rule().limit, quant::kInt6Limit);
   EXPECT_EQ(p->codec, quant::kZstd22);
   EXPECT_EQ(p->model.qat, model::Qat::kInt6Row);
 }
@@ -161,7 +161,7 @@ TEST(Errors, EachNamesFileLineAndKey) {
       {"virtual_workers = 4", "virtual_workers = 0", "train.virtual_workers", "from 1"},
       // Names.
       {"kind = \"steps\"", "kind = \"epochs\"", "schedule.kind", "\"epochs\" is not one of: steps, wallclock"},
-      {"scheme = \"int8\"", "scheme = \"int3\"", "quantization.scheme", "use int8 or mixed_int6"},
+      {"scheme = \"int8\"", "scheme = \"int3\"", "quantization.scheme", "use int8, mixed_int6"},
       {"codec = \"zlib-9\"", "codec = \"rar\"", "quantization.codec", "use zlib-1 to zlib-9"},
       {"method = \"sliding_b\"", "method = \"sliding_e\"", "eval.method", "sliding_e"},
       {"prefix = \"tiny\"", "prefix = \"a/b\"", "data.prefix", "start of a file name"},
