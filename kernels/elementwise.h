@@ -16,6 +16,21 @@ void scaled_add(const float* x, const float* s, const float* a, int64_t rows, in
 /// y = s * x, s per channel.
 void scale_channels(const float* x, const float* s, int64_t rows, int64_t n, float* y);
 
+/// y = s * x, one s for all.
+void scale(const float* x, float s, int64_t count, float* y);
+
+/// y = s[row] * x.
+void scale_rows(const float* x, const float* s, int64_t rows, int64_t n, float* y);
+
+/// y = x + a.
+void add(const float* x, const float* a, int64_t count, float* y);
+
+/// y = x + s * a, one s for all.
+void add_scaled(const float* x, float s, const float* a, int64_t count, float* y);
+
+/// y = s0 * a + s1 * b.
+void mix_scalars(const float* a, float s0, const float* b, float s1, int64_t count, float* y);
+
 /// y += x.
 void add_to(const float* x, int64_t count, float* y);
 
@@ -23,6 +38,11 @@ void add_to(const float* x, int64_t count, float* y);
 void relu_squared(const float* a, int64_t count, float* h);
 /// da = a > 0 ? (2 a) * dh : 0.
 void relu_squared_backward(const float* a, const float* dh, int64_t count, float* da);
+
+/// h = b^2 with b = a > 0 ? a : slope * a.
+void leaky_relu_squared(const float* a, float slope, int64_t count, float* h);
+/// da = ((2 b) f) dh with f = a > 0 ? 1 : slope.
+void leaky_relu_squared_backward(const float* a, float slope, const float* dh, int64_t count, float* da);
 
 /// x (tokens, heads, head_dim), position = token mod length; rotates the first `width` dims of every head by the table
 /// (length, width / 2, {sin, cos}); backward applies the transpose.

@@ -1,35 +1,80 @@
 /// Shape and numerics of a model: the keys of [model] and [numerics] in fairway.toml.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
+#include <vector>
 
+#include "engine/base/result.h"
+#include "kernels/ops/token_hash.h"
 #include "kernels/quantised.h"
 
 namespace fairway::model {
 
 using kernels::Products;
 
-/// How block matrices are seen by the forward pass while training (straight-through estimation).
+/// How matrices are seen by the forward pass while training (straight-through estimation).
 enum class Qat {
   kNone,
   kInt6Row,  ///< bf16 copy, per-row clip at quantile 0.9999984, 31 steps (PR #65)
 };
 
+/// Which form of the smear gate mixes a token's vector with its predecessor's (NUMERICS.md, "Smear gates").
+enum class SmearForm {
+  kNone,
+  kKeep,           ///< s x + (1 - s) previous, before the norm
+  kFirstChannels,  ///< x + 0.07 g previous, one g per token from its first 12 channels, after the norm
+  kBlend,          ///< (1 - s) x + s previous, after the norm
+};
+
+/// How the matrices that do not start at zero are drawn (NUMERICS.md, "Orthogonal initial values").
+enum class MatrixInit {
+  kUniform,           ///< U(-1/sqrt(in), 1/sqrt(in)); input-feature projections 0
+  kOrthogonal,        ///< every matrix not meant to start at zero
+  kOrthogonalScaled,  ///< matrices with both dimensions from 64 up; input-feature projections also times 1/sqrt(2 layers)
+  kOrthogonalBanks,   ///< block matrices of any size; input-feature projections with both dimensions from 64 up
+};
+
+/// Which optimizer trains the projections of hash and value embeddings.
+enum class ProjectionGroup { kMuon, kAdam };
+
 struct ModelConfig {
   int64_t vocab_size = 1024;
-  int64_t layers = 9;
+  int64_t layers = 9;  ///< blocks with weights of their own
   int64_t width = 512;
   int64_t heads = 8;
   int64_t kv_heads = 4;
   int64_t mlp_hidden = 1024;
   double rope_base = 10000.0;
   bool rope_bf16_frequencies = false;
+  int64_t rope_dims = 0;              ///< rotated dims of a head; 0: all
+  int64_t rope_reference_length = 0;  ///< windows longer than this get a larger rope base; 0: none
   float logit_softcap = 30.0f;
   float qk_gain_init = 1.5f;
   float embed_init_std = 0.005f;
   bool embed_bf16 = true;  ///< the token embedding, its gradient and its moments are stored in bf16, as in the originals
+  bool tied_head = true;   ///< logits from the token embedding; else from lm_head.weight
   Qat qat = Qat::kNone;
+
+  bool unet_skips = true;
+  bool ln_scale = false;   ///< normalised block inputs times 1/sqrt(layer + 1)
+  int64_t xsa_last_n = 0;  ///< exclusive attention in so many last blocks
+  float mlp_slope = 0.0f;  ///< slope of the squared activation below zero
+  SmearForm smear = SmearForm::kNone;
+  int64_t bigram_buckets = 0;  ///< 0: no bigram embedding
+  int64_t bigram_dim = 128;
+  ops::BigramHash bigram_hash = ops::BigramHash::kXorCurrent;
+  bool trigrams = false;     ///< the bigram table is looked up by token triples as well
+  int64_t value_dim = 0;     ///< width of the value embedding; 0: none
+  std::vector<int64_t> value_layers;
+  bool value_residual = false;
+  bool gated_attention = false;
+  int64_t loops = 1;         ///< passes over the blocks
+  int64_t mtp_heads = 0;     ///< heads that predict further tokens, in training only
+  float mtp_weight = 0.2f;
+  MatrixInit matrix_init = MatrixInit::kUniform;
+  ProjectionGroup projection_group = ProjectionGroup::kMuon;
 
   Products linear = Products::kP3;     ///< block matrices: forward
   Products dgrad = Products::kP3;      ///< all products for input gradients
@@ -38,9 +83,29 @@ struct ModelConfig {
   Products attention = Products::kP3;  ///< scores, values and their gradients
 
   int64_t head_dim() const { return width / heads; }
+  int64_t rotated_dims() const { return rope_dims > 0 ? rope_dims : head_dim(); }
   int64_t kv_width() const { return kv_heads * head_dim(); }
-  int64_t encoder_layers() const { return layers / 2; }
-  int64_t skip_count() const { return encoder_layers() < layers - encoder_layers() ? encoder_layers() : layers - encoder_layers(); }
+  /// Blocks as they are run: every pass counts.
+  int64_t depth() const { return layers * loops; }
+  int64_t encoder_layers() const { return unet_skips ? depth() / 2 : 0; }
+  int64_t skip_count() const { return std::min(encoder_layers(), depth() - encoder_layers()); }
+  bool excludes_values(int64_t layer) const { return layer >= layers - xsa_last_n; }
+  /// Position of a layer in value_layers, or -1.
+  int64_t value_layer_index(int64_t layer) const {
+    const auto found = std::find(value_layers.begin(), value_layers.end(), layer);
+    return found == value_layers.end() ? -1 : found - value_layers.begin();
+  }
+  /// The scripts that hash the previous token's id first name these modules differently.
+  bool hashes_previous_first() const { return bigram_buckets > 0 && bigram_hash != ops::BigramHash::kXorCurrent; }
+  /// The bigram embedding of these forms is multiplied by a trained scalar.
+  bool bigram_has_scale() const {
+    return bigram_hash == ops::BigramHash::kXorPrevious || bigram_hash == ops::BigramHash::kXorCurrent;
+  }
+  /// At most so many gradient terms of one kind reach a parameter per token, or per chunk.
+  int64_t terms_per_parameter() const { return std::max<int64_t>(loops, trigrams ? 2 : 1); }
 };
+
+/// What a config must satisfy, as the error of the first key that does not ("model.heads must divide model.width").
+Status check_config(const ModelConfig& config);
 
 }  // namespace fairway::model

@@ -21,8 +21,8 @@ void Parameter::clear_gradient() {
 
 void Parameter::changed() { forward_ready_ = backward_ready_ = false; }
 
-Status Parameter::prepare(Qat qat, bool training) {
-  const bool fake = training && qat == Qat::kInt6Row && group_ == Group::kMatrix;
+Status Parameter::prepare(Qat qat) {
+  const bool fake = qat == Qat::kInt6Row && fake_quantised_;
   if (forward_bits_ == 0 || (forward_ready_ && fake == effective_is_copy_)) return {};
   const float* operand = value();
   if (fake) {

@@ -13,9 +13,23 @@ namespace fairway::model {
 
 /// Which optimizer group a parameter belongs to.
 enum class Group {
-  kEmbedding,  ///< tok: the tied token embedding, stored in bf16, Adam
+  kEmbedding,  ///< tok: token, hash and value embedding tables, stored in bf16, Adam
   kMatrix,     ///< muon: 2-D tensors of the blocks
-  kScalar,     ///< scalar: gains, scales, mixes, skips, Adam
+  kScalar,     ///< scalar: gains, scales, mixes, gates, skips, Adam
+  kHead,       ///< head: an output matrix of its own, Adam without decay
+};
+
+/// Where the initial values of a tensor come from (NUMERICS.md, "Initial values").
+struct InitialValue {
+  enum class Kind {
+    kConstant,    ///< `factor`
+    kNormal,      ///< normals times `factor`
+    kUniform,     ///< U(-1/sqrt(columns), 1/sqrt(columns))
+    kOrthogonal,  ///< orthonormal rows or columns times `factor`
+    kMix,         ///< first row 1, others 0
+  };
+  Kind kind = Kind::kConstant;
+  float factor = 1.0f;
 };
 
 class Parameter {
@@ -26,6 +40,14 @@ class Parameter {
   const std::vector<int64_t>& shape() const { return shape_; }
   int64_t count() const { return count_; }
   Group group() const { return group_; }
+  const InitialValue& initial() const { return initial_; }
+  void set_initial(InitialValue initial) { initial_ = initial; }
+  /// True if fake quantisation in training covers it.
+  bool fake_quantised() const { return fake_quantised_; }
+  void set_fake_quantised(bool on) { fake_quantised_ = on; }
+  /// False if it serves training only and is left out of artifacts.
+  bool exported() const { return exported_; }
+  void set_exported(bool on) { exported_ = on; }
   /// True if the original stores it in bfloat16: the value, its gradient and its Adam moments are rounded to it.
   bool bf16() const { return bf16_; }
   int64_t rows() const { return shape_.empty() ? 1 : shape_[0]; }
@@ -43,8 +65,9 @@ class Parameter {
 
   /// Call after every change of the value: the quantised forms are made again at their next use.
   void changed();
-  /// The matrix the products see: the value, or its fake-quantised copy. Set before a forward pass; false if not finite.
-  [[nodiscard]] Status prepare(Qat qat, bool training);
+  /// The matrix the products see: the value, or with `qat` its fake-quantised copy, if it is covered. Set before a forward pass.
+  /// Errors: it is not finite.
+  [[nodiscard]] Status prepare(Qat qat);
   /// Rows quantised along the input index: the forward operand.
   const kernels::Quantised& forward_operand() const { return forward_; }
   /// Columns quantised along the output index: the operand of the input gradient; made on first use.
@@ -58,6 +81,8 @@ class Parameter {
   int64_t count_;
   Group group_;
   bool bf16_;
+  InitialValue initial_;
+  bool fake_quantised_ = false, exported_ = true;
   int forward_bits_ = 0;  ///< 0: never an operand of a product
   bool forward_ready_ = false, backward_ready_ = false, effective_is_copy_ = false;
   kernels::Buffer<float> value_, effective_;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/base/result.h"
+#include "engine/model/config.h"
 #include "kernels/attention.h"
 #include "kernels/buffer.h"
 #include "kernels/quantised.h"
@@ -48,7 +49,8 @@ struct Batch {
   int64_t length = 0;
   std::span<const uint16_t> inputs;   ///< (sequences, length)
   std::span<const uint16_t> targets;  ///< likewise; empty with a sink
-  bool training = false;              ///< keep what the backward pass needs; see weights through QAT
+  bool training = false;              ///< keep what the backward pass needs
+  bool fake_quantise = true;          ///< training passes see the weights that QAT covers through it
   /// Positions of every sequence before this one get no logits and no nll; 0 in training.
   int64_t first_scored = 0;
   /// In training: positions of every sequence before this one add nothing to the gradient.
@@ -56,9 +58,13 @@ struct Batch {
   int64_t first_position = 0;          ///< the position, for rope, of the first token of every sequence
   LogitsSink* sink = nullptr;          ///< not in training; nll() stays empty
   AttentionHook* attention = nullptr;  ///< not in training
+  /// Length of the padded window these sequences belong to, where a rope base depends on it; 0: `length`.
+  int64_t window_length = 0;
   float term_limit = 0.0f;        ///< limit of a per-token gradient term (kernels/accumulate.h)
   float chunk_term_limit = 0.0f;  ///< limit of a per-chunk gradient term
   int64_t tokens() const { return sequences * length; }
+  Qat weights_seen_through(Qat qat) const { return training && fake_quantise ? qat : Qat::kNone; }
+  int64_t window() const { return window_length > 0 ? window_length : length; }
 };
 
 class Tape;

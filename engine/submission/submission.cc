@@ -23,6 +23,41 @@ Products products(TableReader& t, std::string_view key, Products fallback) {
   return static_cast<Products>(t.choice(key, static_cast<int>(fallback), {"p3", "p4", "b21"}));
 }
 
+/// Keys that mean something only with another one, which is missing.
+void needs(TableReader& t, bool on, const char* other, std::initializer_list<const char*> keys) {
+  for (const char* key : keys) {
+    if (!on && t.has(key)) t.fail(key, fmt::format("has no effect without model.{}; set that key or remove this one", other));
+  }
+}
+
+/// Input features, values, attention and losses beyond the baseline.
+void read_features(TableReader& t, model::ModelConfig& m) {
+  m.unet_skips = t.boolean("unet_skips", true);
+  m.ln_scale = t.boolean("ln_scale", false);
+  m.rope_dims = t.integer("rope_dims", 0, 0, 1024);
+  m.rope_reference_length = t.integer("rope_ntk_length", 0, 0, 131072);
+  m.xsa_last_n = t.integer("xsa_last_n", 0, 0, 256);
+  m.mlp_slope = static_cast<float>(t.number("mlp_slope", 0.0, 0.0, 1.0));
+  m.smear = static_cast<model::SmearForm>(t.choice("smear_gate", 0, {"none", "keep", "first_channels", "blend"}));
+  m.bigram_buckets = t.integer("bigram_buckets", 0, 0, 65536);
+  m.bigram_dim = t.integer("bigram_dim", 128, 1, 16384);
+  m.bigram_hash = static_cast<ops::BigramHash>(
+      t.choice("bigram_hash", static_cast<int>(m.bigram_hash), {"affine_92821", "affine_31", "xor_previous", "xor_current"}));
+  m.trigrams = t.boolean("trigram_hash", false);
+  needs(t, m.bigram_buckets > 0, "bigram_buckets", {"bigram_dim", "bigram_hash"});
+  m.value_dim = t.integer("ve_dim", 0, 0, 16384);
+  if (t.has("ve_layers")) m.value_layers = t.integers("ve_layers", 0, 255);
+  m.value_residual = t.boolean("value_residual", false);
+  m.gated_attention = t.boolean("gated_attention", false);
+  m.loops = t.integer("loops", 1, 1, 256);
+  m.mtp_heads = t.integer("mtp_heads", 0, 0, 16);
+  m.mtp_weight = static_cast<float>(t.number("mtp_weight", 0.2, 1e-9, 100.0));
+  needs(t, m.mtp_heads > 0, "mtp_heads", {"mtp_weight"});
+  m.tied_head = t.boolean("tied_head", true);
+  m.matrix_init = static_cast<model::MatrixInit>(
+      t.choice("matrix_init", 0, {"uniform", "orthogonal", "orthogonal_scaled", "orthogonal_banks"}));
+}
+
 void read_model(TableReader& t, model::ModelConfig& m) {
   m.vocab_size = t.integer("vocab_size", {}, 2, 65536);
   m.layers = t.integer("layers", {}, 1, 256);
@@ -36,6 +71,7 @@ void read_model(TableReader& t, model::ModelConfig& m) {
   m.qk_gain_init = static_cast<float>(t.number("qk_gain_init", 1.5, 1e-6, 1000.0));
   m.embed_bf16 = t.choice("tied_embed_dtype", 0, {"bf16", "f32"}) == 0;
   m.embed_init_std = static_cast<float>(t.number("tied_embed_init_std", 0.005, 1e-9, 100.0));
+  read_features(t, m);
   // Relations between keys; what is wrong with a single one has been reported above.
   if (auto status = model::check_config(m); !status) {
     t.fail(std::string_view(status.error().where).substr(std::string_view("model.").size()), status.error().what);

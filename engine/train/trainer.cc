@@ -129,8 +129,8 @@ class Run {
       batch.inputs = std::span(inputs_).subspan(static_cast<size_t>(c) * chunk, chunk);
       batch.targets = std::span(targets_).subspan(static_cast<size_t>(c) * chunk, chunk);
       batch.training = true;
-      batch.term_limit = kernels::term_limit(s_.train.batch_tokens);
-      batch.chunk_term_limit = kernels::term_limit(s_.chunks_per_step());
+      batch.term_limit = kernels::term_limit(s_.train.batch_tokens * s_.model.terms_per_parameter());
+      batch.chunk_term_limit = kernels::term_limit(s_.chunks_per_step() * s_.model.terms_per_parameter());
       FAIRWAY_TRY(model_->tape().forward(batch));
       auto& nll = model_->tape().nll();
       for (size_t i = 0; i < nll.size(); ++i) loss_units += num::loss_units(nll[i]);

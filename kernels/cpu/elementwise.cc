@@ -45,6 +45,38 @@ void scale_channels(const float* x, const float* s, int64_t rows, int64_t n, flo
   });
 }
 
+void scale(const float* x, float s, int64_t count, float* y) {
+  parallel_ranges(count, kElements, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) y[i] = s * x[i];
+  });
+}
+
+void scale_rows(const float* x, const float* s, int64_t rows, int64_t n, float* y) {
+  over_rows(rows, n, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      for (int64_t c = 0; c < n; ++c) y[r * n + c] = s[r] * x[r * n + c];
+    }
+  });
+}
+
+void add(const float* x, const float* a, int64_t count, float* y) {
+  parallel_ranges(count, kElements, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) y[i] = x[i] + a[i];
+  });
+}
+
+void add_scaled(const float* x, float s, const float* a, int64_t count, float* y) {
+  parallel_ranges(count, kElements, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) y[i] = x[i] + s * a[i];
+  });
+}
+
+void mix_scalars(const float* a, float s0, const float* b, float s1, int64_t count, float* y) {
+  parallel_ranges(count, kElements, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) y[i] = s0 * a[i] + s1 * b[i];
+  });
+}
+
 void add_to(const float* x, int64_t count, float* y) {
   parallel_ranges(count, kElements, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) y[i] = y[i] + x[i];
@@ -66,6 +98,24 @@ void relu_squared_backward(const float* a, const float* dh, int64_t count, float
       // Selected after the product: 0 * dh would be -0 for a negative dh and a NaN for an infinite one.
       float slope = (2.0f * a[i]) * dh[i];
       da[i] = a[i] > 0.0f ? slope : 0.0f;
+    }
+  });
+}
+
+void leaky_relu_squared(const float* a, float slope, int64_t count, float* h) {
+  parallel_ranges(count, kElements, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float b = a[i] > 0.0f ? a[i] : slope * a[i];
+      h[i] = b * b;
+    }
+  });
+}
+
+void leaky_relu_squared_backward(const float* a, float slope, const float* dh, int64_t count, float* da) {
+  parallel_ranges(count, kElements, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float f = a[i] > 0.0f ? 1.0f : slope;
+      da[i] = ((2.0f * (f * a[i])) * f) * dh[i];
     }
   });
 }

@@ -23,6 +23,12 @@ FAIRWAY_HD float rope_frequency(double base, int64_t i, int64_t width, bool bf16
   return bf16 ? num::round_to_bf16(theta) : theta;
 }
 
+/// base * (window / reference)^(width / (width - 2)), binary64: the base of a window longer than the reference. width > 2.
+FAIRWAY_HD double rescaled_rope_base(double base, int64_t window, int64_t reference, int64_t width) {
+  double ratio = static_cast<double>(window) / static_cast<double>(reference);
+  return base * num::pow_64(ratio, static_cast<double>(width) / static_cast<double>(width - 2));
+}
+
 /// sin and cos of fl32(position * theta).
 FAIRWAY_HD num::SinCos rope_angle(int64_t position, float theta) {
   return num::sin_cos(static_cast<float>(position) * theta);

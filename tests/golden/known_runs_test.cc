@@ -13,6 +13,7 @@
 
 #include "engine/base/sha256.h"
 #include "engine/model/gpt.h"
+#include "engine/model/initial_values.h"
 #include "engine/optim/newton_schulz.h"
 #include "engine/optim/optimizer.h"
 #include "engine/quant/row_quantiser.h"

@@ -1,4 +1,7 @@
 /// Rotary position embedding of every head over its first `width` dims; position = batch.first_position + index in the sequence.
+///
+/// With a reference length, windows longer than it get the base  base * (window / reference)^(width / (width - 2))  and frequencies that
+/// are never rounded to bf16: an "NTK" rescale, which depends on the window's length and not on the positions in use.
 #pragma once
 
 #include "engine/model/tape.h"
@@ -7,20 +10,26 @@ namespace fairway::model {
 
 class Rope : public Op {
  public:
-  Rope(std::string label, ValueId in, ValueId out, int64_t heads, int64_t width, double base, bool bf16_frequencies)
-      : Op(std::move(label)), in_(in), out_(out), heads_(heads), width_(width), base_(base), bf16_(bf16_frequencies) {}
+  struct Angles {
+    int64_t width;                 ///< rotated dims of a head, even
+    double base;
+    bool bf16_frequencies;
+    int64_t reference_length = 0;  ///< 0: the base is the same for every window
+  };
+  Rope(std::string label, ValueId in, ValueId out, int64_t heads, const Angles& angles)
+      : Op(std::move(label)), in_(in), out_(out), heads_(heads), angles_(angles) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
 
  private:
-  /// The table's row of `position`; it reaches `count` positions further.
-  const float* table_from(int64_t position, int64_t count);
+  /// The table's row of `position` in windows of the batch's length; it reaches `count` positions further.
+  const float* table_from(const Batch& b, int64_t position, int64_t count);
 
   ValueId in_, out_;
-  int64_t heads_, width_;
-  double base_;
-  bool bf16_;
-  int64_t table_length_ = 0;
+  int64_t heads_;
+  Angles angles_;
+  int64_t table_length_ = 0;   ///< positions the table holds
+  int64_t table_window_ = 0;   ///< window length its base belongs to; 0: any
   kernels::Buffer<float> table_;
 };
 

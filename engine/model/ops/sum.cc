@@ -1,15 +1,11 @@
 #include "engine/model/ops/sum.h"
 
-#include <cstring>
-
 #include "kernels/elementwise.h"
 
 namespace fairway::model {
 
 Status Sum::forward(Tape& tape) {
-  const int64_t count = tape.batch().tokens() * tape.width(out_);
-  std::memcpy(tape.data(out_), tape.data(a_), static_cast<size_t>(count) * sizeof(float));
-  kernels::add_to(tape.data(b_), count, tape.data(out_));
+  kernels::add(tape.data(a_), tape.data(b_), tape.batch().tokens() * tape.width(out_), tape.data(out_));
   return {};
 }
 

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "engine/model/initial_values.h"
 #include "kernels/num/half.h"
 #include "kernels/num/philox.h"
 #include "tests/engine/model/small_model.h"

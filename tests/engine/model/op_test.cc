@@ -9,7 +9,7 @@
 #include "engine/model/ops/residual.h"
 #include "engine/model/ops/rms_norm.h"
 #include "engine/model/ops/rope.h"
-#include "engine/model/ops/tied_head_loss.h"
+#include "engine/model/ops/head_loss.h"
 #include "tests/engine/model/reference.h"
 #include "tests/engine/model/small_model.h"
 
@@ -152,7 +152,7 @@ TEST(RopeOp, RotatesByThePositionInTheSequence) {
   Bench b(2, 71);
   auto x = b.input(48, 1);
   const ValueId y = b.tape().add_value(48);
-  b.tape().add_op(std::make_unique<Rope>("rope", x.id, y, 4, 12, 10000.0, false));
+  b.tape().add_op(std::make_unique<Rope>("rope", x.id, y, 4, Rope::Angles{12, 10000.0, false}));
   b.output(y, b.reference().rope(x.node, 4, 71, 10000.0));
   b.run(1e-6);
   EXPECT_LT(Bench::error(x), 1e-6);
@@ -277,7 +277,7 @@ TEST(EmbeddingOp, GathersRowsAndScattersTheirGradients) {
   EXPECT_LT(Bench::error(table, t), 1e-7);
 }
 
-TEST(TiedHeadLossOp, AgreesWithAndWithoutTheSoftcap) {
+TEST(HeadLossOp, AgreesWithAndWithoutTheSoftcap) {
   for (auto [products, bound] : {std::pair{kernels::Products::kP3, 1e-3}, {kernels::Products::kS21, 1e-5}}) {
     for (float cap : {0.0f, 5.0f, 30.0f}) {
       ModelConfig config = test::small_config();
@@ -288,7 +288,7 @@ TEST(TiedHeadLossOp, AgreesWithAndWithoutTheSoftcap) {
       Parameter& table = b.parameter("table", {61, 48}, Group::kEmbedding, 3, 0.5f);
       table.set_forward_bits(kernels::bits_of_products(products));
       const NodePtr t = b.node(table);
-      b.tape().add_op(std::make_unique<TiedHeadLoss>(config, table, h.id));
+      b.tape().add_op(std::make_unique<HeadLoss>(config, table, h.id));
       const NodePtr nll = b.reference().tied_loss(h.node, t, b.sample().targets, static_cast<double>(cap));
       b.run(bound);
       EXPECT_LT(test::relative_error(b.tape().nll(), nll->v), bound) << cap;

@@ -1,4 +1,4 @@
-/// Logits from the tied embedding, softcap, cross entropy: u = h E^T, z = cap tanh(u / cap), nll per token.
+/// Logits from the output matrix E (the tied embedding, or a matrix of its own), softcap, cross entropy: u = h E^T, z = cap tanh(u / cap), nll per token.
 ///
 /// Every token's loss enters with weight 1 (NUMERICS.md, N7). In evaluation only positions from batch.first_scored on get
 /// logits, a slice of tokens at a time. With a sink the logits go there and no loss is computed.
@@ -11,10 +11,10 @@
 
 namespace fairway::model {
 
-class TiedHeadLoss : public Op {
+class HeadLoss : public Op {
  public:
   /// `extra` (tokens, vocab), if there is one, is added to the logits before the cap.
-  TiedHeadLoss(const ModelConfig& config, Parameter& table, ValueId in, std::optional<ValueId> extra = {})
+  HeadLoss(const ModelConfig& config, Parameter& table, ValueId in, std::optional<ValueId> extra = {})
       : Op("logits"), config_(config), table_(table), in_(in), extra_(extra) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;

@@ -1,4 +1,4 @@
-#include "engine/model/ops/tied_head_loss.h"
+#include "engine/model/ops/head_loss.h"
 
 #include <algorithm>
 
@@ -11,7 +11,7 @@ namespace {
 constexpr int64_t kEvalSlice = 2048;  // tokens whose logits are held at once in evaluation
 }
 
-Status TiedHeadLoss::logits(Tape& tape, int64_t token, int64_t rows) {
+Status HeadLoss::logits(Tape& tape, int64_t token, int64_t rows) {
   ProductScratch& scratch = tape.scratch();
   const int64_t vocab = config_.vocab_size, width = config_.width;
   logits_.resize(static_cast<size_t>(rows * vocab));
@@ -23,7 +23,7 @@ Status TiedHeadLoss::logits(Tape& tape, int64_t token, int64_t rows) {
   return {};
 }
 
-Status TiedHeadLoss::score(Tape& tape, int64_t token, int64_t rows, int64_t first_row) {
+Status HeadLoss::score(Tape& tape, int64_t token, int64_t rows, int64_t first_row) {
   const Batch& b = tape.batch();
   FAIRWAY_TRY(logits(tape, token, rows));
   if (b.sink != nullptr) return b.sink->take(first_row, rows, logits_.data());
@@ -34,9 +34,9 @@ Status TiedHeadLoss::score(Tape& tape, int64_t token, int64_t rows, int64_t firs
   return {};
 }
 
-Status TiedHeadLoss::forward(Tape& tape) {
+Status HeadLoss::forward(Tape& tape) {
   const Batch& b = tape.batch();
-  FAIRWAY_TRY(table_.prepare(config_.qat, b.training));
+  FAIRWAY_TRY(table_.prepare(Qat::kNone));
   if (b.training) {
     FAIRWAY_TRY(score(tape, 0, b.tokens(), 0));
     for (int64_t s = 0; s < b.sequences; ++s) {
@@ -54,7 +54,7 @@ Status TiedHeadLoss::forward(Tape& tape) {
   return {};
 }
 
-Status TiedHeadLoss::backward(Tape& tape) {
+Status HeadLoss::backward(Tape& tape) {
   ProductScratch& scratch = tape.scratch();
   const Batch& b = tape.batch();
   const int64_t vocab = config_.vocab_size, width = config_.width, tokens = b.tokens();

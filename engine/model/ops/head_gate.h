@@ -1,0 +1,21 @@
+/// y = sigmoid(z + b) * x for every head and token: the attention output gate; z (tokens, heads) comes from a Linear.
+#pragma once
+
+#include "engine/model/parameter.h"
+#include "engine/model/tape.h"
+
+namespace fairway::model {
+
+class HeadGate : public Op {
+ public:
+  HeadGate(Parameter& bias, ValueId in, ValueId z, ValueId out) : Op(bias.name()), bias_(bias), in_(in), z_(z), out_(out) {}
+  Status forward(Tape& tape) override;
+  Status backward(Tape& tape) override;
+
+ private:
+  Parameter& bias_;
+  ValueId in_, z_, out_;
+  kernels::Buffer<float> gate_, dz_;
+};
+
+}  // namespace fairway::model

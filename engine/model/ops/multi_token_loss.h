@@ -1,0 +1,32 @@
+/// A head that predicts the token `ahead` positions after the usual target, in training only: its gradient joins that of the hidden
+/// state and trains a matrix of its own. It leaves no nll.
+///
+/// Every sequence's first T - ahead positions are scored; each one's loss enters with the weight  w T / (T - ahead), so that after
+/// division by all tokens the head's mean loss counts w times. A sequence with no such position gives nothing.
+#pragma once
+
+#include <vector>
+
+#include "engine/model/parameter.h"
+#include "engine/model/tape.h"
+
+namespace fairway::model {
+
+class MultiTokenLoss : public Op {
+ public:
+  MultiTokenLoss(const ModelConfig& config, Parameter& head, int64_t ahead, double weight, ValueId in)
+      : Op(head.name()), config_(config), head_(head), ahead_(ahead), weight_(weight), in_(in) {}
+  Status forward(Tape& tape) override;
+  Status backward(Tape& tape) override;
+
+ private:
+  const ModelConfig& config_;
+  Parameter& head_;
+  int64_t ahead_;
+  double weight_;
+  ValueId in_;
+  kernels::Buffer<float> hidden_, logits_, nll_, gradient_;
+  std::vector<uint16_t> targets_;
+};
+
+}  // namespace fairway::model

@@ -1,0 +1,70 @@
+#include "engine/model/ops/smear_gate.h"
+
+#include "kernels/accumulate.h"
+#include "kernels/ops/smear.h"
+#include "kernels/smear.h"
+
+namespace fairway::model {
+
+Status SmearGate::forward(Tape& tape) {
+  const Batch& b = tape.batch();
+  const int64_t n = tape.width(in_);
+  s_.resize(static_cast<size_t>(n));
+  rest_.resize(static_cast<size_t>(n));
+  for (int64_t c = 0; c < n; ++c) {
+    s_.data()[c] = num::sigmoid(gate_.value()[c]);
+    rest_.data()[c] = 1.0f - s_.data()[c];
+  }
+  const float *keep = keeps_ ? s_.data() : rest_.data(), *carry = keeps_ ? rest_.data() : s_.data();
+  kernels::smear_channels(tape.data(in_), keep, carry, b.tokens(), b.length, n, tape.data(out_));
+  return {};
+}
+
+Status SmearGate::backward(Tape& tape) {
+  const Batch& b = tape.batch();
+  const int64_t n = tape.width(in_);
+  const float* dy = tape.gradient(out_);
+  terms_.resize(static_cast<size_t>(b.tokens() * n));
+  kernels::smear_gate_terms(dy, tape.data(in_), s_.data(), !keeps_, b.tokens(), b.length, n, terms_.data());
+  if (!kernels::accumulate_rows(terms_.data(), b.tokens(), n, b.term_limit, gate_.gradient())) return bad_value(kGradientTooLarge);
+  const float *keep = keeps_ ? s_.data() : rest_.data(), *carry = keeps_ ? rest_.data() : s_.data();
+  FAIRWAY_TRY(tape.contribute(in_, [&](float* dx) -> Status {
+    kernels::smear_channels_backward(dy, keep, carry, b.tokens(), b.length, n, dx);
+    return {};
+  }));
+  tape.release_gradient(out_);
+  return {};
+}
+
+Status TokenSmearGate::forward(Tape& tape) {
+  const Batch& b = tape.batch();
+  gate_.resize(static_cast<size_t>(b.tokens()));
+  if (!kernels::smear_tokens(tape.data(in_), weight_.value(), bias_.value()[0], b.tokens(), b.length, tape.width(in_), gate_.data(),
+                             tape.data(out_))) {
+    return bad_value(kNotFinite);
+  }
+  return {};
+}
+
+Status TokenSmearGate::backward(Tape& tape) {
+  const Batch& b = tape.batch();
+  const int64_t tokens = b.tokens(), n = tape.width(in_), channels = ops::kSmearChannels;
+  const float *dy = tape.gradient(out_), *x = tape.data(in_);
+  dz_.resize(static_cast<size_t>(tokens));
+  FAIRWAY_TRY(tape.contribute(in_, [&](float* dx) -> Status {
+    if (!kernels::smear_tokens_backward(dy, x, weight_.value(), gate_.data(), tokens, b.length, n, dz_.data(), dx)) return bad_value(kNotFinite);
+    return {};
+  }));
+  terms_.resize(static_cast<size_t>(tokens * channels));
+  for (int64_t t = 0; t < tokens; ++t) {
+    for (int64_t c = 0; c < channels; ++c) terms_.data()[t * channels + c] = dz_.data()[t] * x[t * n + c];
+  }
+  if (!kernels::accumulate_rows(terms_.data(), tokens, channels, b.term_limit, weight_.gradient()) ||
+      !kernels::accumulate_rows(dz_.data(), tokens, 1, b.term_limit, bias_.gradient())) {
+    return bad_value(kGradientTooLarge);
+  }
+  tape.release_gradient(out_);
+  return {};
+}
+
+}  // namespace fairway::model
