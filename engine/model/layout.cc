@@ -32,7 +32,6 @@ class Registrar {
     if (!c_.tied_head) m.head = &output_matrix("lm_head.weight", Group::kHead);
     for (int64_t k = 0; k < c_.mtp_heads; ++k) {
       m.mtp_heads.push_back(&output_matrix(fmt::format("mtp_heads.{}.weight", k), Group::kMatrix));
-      m.mtp_heads.back()->set_exported(false);
     }
     return m;
   }

@@ -45,9 +45,6 @@ class Parameter {
   /// True if fake quantisation in training covers it.
   bool fake_quantised() const { return fake_quantised_; }
   void set_fake_quantised(bool on) { fake_quantised_ = on; }
-  /// False if it serves training only and is left out of artifacts.
-  bool exported() const { return exported_; }
-  void set_exported(bool on) { exported_ = on; }
   /// True if the original stores it in bfloat16: the value, its gradient and its Adam moments are rounded to it.
   bool bf16() const { return bf16_; }
   int64_t rows() const { return shape_.empty() ? 1 : shape_[0]; }
@@ -82,7 +79,7 @@ class Parameter {
   Group group_;
   bool bf16_;
   InitialValue initial_;
-  bool fake_quantised_ = false, exported_ = true;
+  bool fake_quantised_ = false;
   int forward_bits_ = 0;  ///< 0: never an operand of a product
   bool forward_ready_ = false, backward_ready_ = false, effective_is_copy_ = false;
   kernels::Buffer<float> value_, effective_;
