@@ -97,13 +97,6 @@ Status audit_refs(const Source& source, Print print) {
   return {};
 }
 
-std::string render(const Report& report, const std::string& format, bool many) {
-  if (format != "text") return verifier::to_json(report);
-  std::string out;
-  if (many) out += fmt::format("{} {}\n", report.subject_ref, report.subject_path);
-  return out + verifier::to_text(report, want_colour());
-}
-
 }  // namespace
 
 ExitCode run_audit(const Arguments& arguments) {
@@ -118,13 +111,13 @@ ExitCode run_audit(const Arguments& arguments) {
       ("refs-from", po::value<std::string>()->default_value(""), "file with one reference a line")
       ("base", po::value<std::string>()->default_value(""), "branch that references are compared with; default: main or master")
       ("path", po::value<std::string>()->default_value(""), "this folder of the reference, instead of choosing one")
-      ("format", po::value<std::string>()->default_value("text"), "text, json or jsonl (one line of JSON per reference)")
       ("threads", po::value<int>()->default_value(0), "references audited at the same time; 0: all cores");
+  add_report(parser);
   bool help = false;
   FAIRWAY_ASSIGN(auto v, parser.parse(arguments, help));
   if (help) return 0;
-  const std::string format = v["format"].as<std::string>();
-  if (format != "text" && format != "json" && format != "jsonl") return Error{Errc::kUsage, "--format", "must be text, json or jsonl"};
+  if (v.count("explain") != 0) return explain(v);
+  FAIRWAY_ASSIGN(const verifier::Format format, report_format(v));
   const int threads = v["threads"].as<int>();
   if (threads < 0 || threads > 256) return Error{Errc::kUsage, "--threads", "must be from 0 to 256"};
 
@@ -139,21 +132,30 @@ ExitCode run_audit(const Arguments& arguments) {
   if (directory == !source.repository.empty()) return Error{Errc::kUsage, "", "give either DIR or --git REPO; see `fairway audit --help`"};
   if (directory && (!source.refs.empty() || !source.path.empty())) return Error{Errc::kUsage, "", "--ref, --refs-from and --path need --git REPO"};
   if (!directory && source.refs.empty()) return Error{Errc::kUsage, "--git", "needs at least one --ref or --refs-from"};
-  if (format == "json" && source.refs.size() > 1) return Error{Errc::kUsage, "--format", "json holds one report; use jsonl for several"};
+  if (format == verifier::Format::kJson && source.refs.size() > 1) return Error{Errc::kUsage, "--format", "json holds one report; use jsonl for several"};
 
+  // What can be printed report by report is; the other formats are one document of all. An error leaves no half of one.
   bool failed = false, undecided = false;
-  auto print = [&](const Report& report) {
-    std::fputs(render(report, format, source.refs.size() > 1).c_str(), stdout);
+  std::vector<Report> collected;
+  Status written;
+  auto print = [&](Report& report) {
     failed = failed || report.verdict() == Verdict::kFail;
     undecided = undecided || report.verdict() != Verdict::kPass;
+    if (!verifier::is_streamable(format)) {
+      collected.push_back(std::move(report));
+    } else if (written) {
+      written = print_reports(format, {&report, 1});
+    }
   };
   if (directory) {
     FAIRWAY_ASSIGN(auto folder, audit::open_directory(v["DIR"].as<std::string>()));
-    print(audit::audit(*folder));
+    Report report = audit::audit(*folder);
+    print(report);
   } else {
     FAIRWAY_TRY(audit_refs(source, print));
   }
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) return Error{Errc::kIo, "standard output", "cannot be written"};
+  if (!verifier::is_streamable(format)) written = print_reports(format, collected);
+  FAIRWAY_TRY(written);
   return failed ? 1 : undecided ? 2 : 0;
 }
 

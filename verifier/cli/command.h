@@ -3,11 +3,13 @@
 
 #include <boost/program_options.hpp>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "engine/base/result.h"
 #include "engine/submission/submission.h"
+#include "verifier/report/report.h"
 
 namespace fairway::cli {
 
@@ -40,6 +42,8 @@ class Parser {
   void positional(const char* name, const char* description);
   /// One that may be left out.
   void optional_positional(const char* name, const char* description);
+  /// An option that makes the command do only that and excuses from everything required, as --help does.
+  void standalone(const char* name);
   /// Error kUsage with what is wrong and where to read on. `help_shown`: the page was printed, the command ends with 0.
   Result<boost::program_options::variables_map> parse(const Arguments& arguments, bool& help_shown);
 
@@ -49,6 +53,7 @@ class Parser {
   boost::program_options::options_description hidden_;
   boost::program_options::positional_options_description positions_;
   std::vector<std::string> required_;
+  std::vector<std::string> standalone_{"help"};
 };
 
 /// The arguments of every command that works on a submission: DIR, --data, --tokenizer and --threads.
@@ -58,5 +63,16 @@ Result<submission::Submission> load_submission(const boost::program_options::var
 
 /// Standard output is a terminal and NO_COLOR is not set.
 bool want_colour();
+/// The width of the terminal, or 100 where standard output is none.
+int terminal_columns();
+
+/// The options of every command that reports: --format (default "text") and --explain RULE, which needs no other argument.
+void add_report(Parser& parser);
+/// The format asked for. Error kUsage.
+Result<verifier::Format> report_format(const boost::program_options::variables_map& v);
+/// Prints the rule that --explain names and ends with 0. Error kUsage with the nearest ids.
+ExitCode explain(const boost::program_options::variables_map& v);
+/// Reports on standard output, for a person as its terminal allows.
+Status print_reports(verifier::Format format, std::span<const verifier::Report> reports);
 
 }  // namespace fairway::cli

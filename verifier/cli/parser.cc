@@ -1,6 +1,8 @@
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
@@ -27,16 +29,19 @@ void Parser::optional_positional(const char* name, const char* description) {
   positions_.add(name, 1);
 }
 
+void Parser::standalone(const char* name) { standalone_.push_back(name); }
+
 Result<po::variables_map> Parser::parse(const Arguments& arguments, bool& help_shown) {
   help_shown = false;
   // "fairway train DIR ..." and "fairway data tokenize TEXT ...": the words before the first argument.
   const std::string see = fmt::format("; see `{} --help`", usage_.substr(0, usage_.find_first_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ[(") - 1));
   po::variables_map v;
+  const auto excused = [&] { return std::any_of(standalone_.begin(), standalone_.end(), [&](const std::string& name) { return v.count(name) != 0; }); };
   try {
     po::options_description all;
     all.add(options_).add(hidden_);
     po::store(po::command_line_parser(arguments).options(all).positional(positions_).run(), v);
-    if (v.count("help") == 0) po::notify(v);  // asking for help excuses from required options
+    if (!excused()) po::notify(v);  // asking for help excuses from required options
   } catch (const po::error& e) {
     return Error{Errc::kUsage, "", e.what() + see};
   }
@@ -48,6 +53,7 @@ Result<po::variables_map> Parser::parse(const Arguments& arguments, bool& help_s
     return v;
   }
   for (const std::string& name : required_) {
+    if (excused()) break;
     if (v.count(name) == 0) return Error{Errc::kUsage, "", fmt::format("the argument {} is missing{}", name, see)};
   }
   return v;
@@ -66,6 +72,12 @@ Result<submission::Submission> load_submission(const po::variables_map& v) {
   if (threads < 0 || threads > 1024) return Error{Errc::kUsage, "--threads", "must be from 0 to 1024"};
   if (threads > 0) kernels::set_thread_count(threads);
   return submission::load_submission(v["DIR"].as<std::string>(), {v["data"].as<std::string>(), v["tokenizer"].as<std::string>()});
+}
+
+int terminal_columns() {
+  winsize size{};
+  if (isatty(1) == 0 || ioctl(1, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 100;
+  return std::clamp<int>(size.ws_col, 60, 160);
 }
 
 bool want_colour() { return isatty(1) != 0 && std::getenv("NO_COLOR") == nullptr; }

@@ -47,17 +47,18 @@ ExitCode run_verify(const Arguments& arguments) {
       ("seed", po::value<uint64_t>(), "only this seed")
       ("segments", po::value<int64_t>()->default_value(2), "spot: how many segments")
       ("choice-seed", po::value<uint64_t>()->default_value(0), "spot: which segments are chosen")
-      ("format", po::value<std::string>()->default_value("text"), "text or json")
       ("quiet", "no log of the first training, no progress line");
+  add_report(parser);
   add_submission(parser);
   bool help = false;
   FAIRWAY_ASSIGN(auto v, parser.parse(arguments, help));
   if (help) return 0;
-  const std::string level_name = v["level"].as<std::string>(), format = v["format"].as<std::string>();
+  if (v.count("explain") != 0) return explain(v);
+  const std::string level_name = v["level"].as<std::string>();
   if (level_name != "eval" && level_name != "spot" && level_name != "full") return Error{Errc::kUsage, "--level", "must be eval, spot or full"};
-  if (format != "text" && format != "json") return Error{Errc::kUsage, "--format", "must be text or json"};
+  FAIRWAY_ASSIGN(const verifier::Format format, report_format(v));
   if (v["segments"].as<int64_t>() < 1) return Error{Errc::kUsage, "--segments", "must be at least 1"};
-  const bool text = format == "text";
+  const bool text = format == verifier::Format::kText;
 
   FAIRWAY_ASSIGN(auto s, load_submission(v));
   FAIRWAY_ASSIGN(auto communicator, comm::create_communicator());
@@ -101,7 +102,7 @@ ExitCode run_verify(const Arguments& arguments) {
       print_record(loaded.record);
     }
   }
-  if (print) std::fputs((text ? verifier::to_text(report, want_colour()) : verifier::to_json(report)).c_str(), stdout);
+  if (print) FAIRWAY_TRY(print_reports(format, {&report, 1}));
   return report.exit_code();
 }
 

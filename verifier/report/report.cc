@@ -2,29 +2,41 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
+#include <algorithm>
 
-#include "engine/replay/version.h"
+#include "engine/base/check.h"
+#include "verifier/rules/rules.h"
 
 namespace fairway::verifier {
 
+void Report::add(Check check) {
+  FAIRWAY_CHECK(find_rule(check.id) != nullptr);
+  checks.push_back(std::move(check));
+}
+
 void Report::add(std::string id, Verdict status, std::string message, std::string claimed, std::string measured) {
-  checks.push_back({std::move(id), status, std::move(message), std::move(claimed), std::move(measured), {}});
+  add(Check{std::move(id), status, std::move(message), std::move(claimed), std::move(measured), {}});
+}
+
+int64_t Report::count(Verdict status) const {
+  return std::count_if(checks.begin(), checks.end(), [&](const Check& c) { return c.status == status; });
 }
 
 Verdict Report::verdict() const {
-  bool passed = false, review = false;
-  for (const Check& c : checks) {
-    if (c.status == Verdict::kFail) return Verdict::kFail;
-    review = review || c.status == Verdict::kReview;
-    passed = passed || c.status == Verdict::kPass;
-  }
-  return review || !passed ? Verdict::kReview : Verdict::kPass;
+  if (count(Verdict::kFail) > 0) return Verdict::kFail;
+  return count(Verdict::kReview) > 0 || count(Verdict::kPass) == 0 ? Verdict::kReview : Verdict::kPass;
 }
 
-int Report::exit_code() const {
-  const Verdict v = verdict();
-  return v == Verdict::kPass ? 0 : v == Verdict::kFail ? 1 : 2;
+int Report::exit_code() const { return verifier::exit_code({this, 1}); }
+
+int exit_code(std::span<const Report> reports) {
+  bool undecided = reports.empty();
+  for (const Report& r : reports) {
+    const Verdict v = r.verdict();
+    if (v == Verdict::kFail) return 1;
+    undecided = undecided || v == Verdict::kReview;
+  }
+  return undecided ? 2 : 0;
 }
 
 const char* verdict_name(Verdict verdict) {
@@ -37,48 +49,42 @@ const char* verdict_name(Verdict verdict) {
   return "";
 }
 
-std::string to_text(const Report& report, bool colour) {
-  auto paint = [&](Verdict s) -> std::string {
-    if (!colour) return verdict_name(s);
-    const char* code = s == Verdict::kPass ? "32" : s == Verdict::kFail ? "31" : s == Verdict::kReview ? "33" : "2";
-    return fmt::format("\x1b[{}m{}\x1b[0m", code, verdict_name(s));
-  };
-  std::string out;
-  for (const Check& c : report.checks) {
-    out += fmt::format("  {:<{}} {:<18} {}\n", paint(c.status), colour ? 15 : 6, c.id, c.message);
-    if (!c.claimed.empty() || !c.measured.empty()) {
-      out += fmt::format("         {:<18} claimed {}, measured {}\n", "", c.claimed.empty() ? "-" : c.claimed, c.measured.empty() ? "-" : c.measured);
-    }
-    for (const Evidence& e : c.evidence) out += fmt::format("         {:<18} {}{}\n", "", e.file, e.line > 0 ? fmt::format(":{}", e.line) : "");
-  }
-  out += fmt::format("verdict: {}\n", paint(report.verdict()));
-  return out;
+std::string place(const Evidence& e) {
+  if (e.line <= 0) return e.file;
+  return e.end_line > e.line ? fmt::format("{}:{}-{}", e.file, e.line, e.end_line) : fmt::format("{}:{}", e.file, e.line);
 }
 
-std::string to_json(const Report& report) {
-  using nlohmann::ordered_json;
-  ordered_json checks = ordered_json::array();
-  for (const Check& c : report.checks) {
-    ordered_json j = {{"id", c.id}, {"status", verdict_name(c.status)}, {"message", c.message}};
-    if (!c.claimed.empty()) j["claimed"] = c.claimed;
-    if (!c.measured.empty()) j["measured"] = c.measured;
-    j["evidence"] = ordered_json::array();
-    for (const Evidence& e : c.evidence) {
-      ordered_json place = {{"file", e.file}};
-      if (e.line > 0) place["line"] = e.line;
-      if (e.end_line > 0) place["end_line"] = e.end_line;
-      j["evidence"].push_back(place);
-    }
-    checks.push_back(j);
+Result<Format> parse_format(const std::string& name) {
+  static constexpr std::pair<const char*, Format> kNames[] = {{"text", Format::kText},   {"json", Format::kJson},   {"jsonl", Format::kJsonl},
+                                                              {"sarif", Format::kSarif}, {"junit", Format::kJunit}, {"markdown", Format::kMarkdown}};
+  for (const auto& [known, format] : kNames) {
+    if (name == known) return format;
   }
-  ordered_json subject = {{"path", report.subject_path}, {"sha256", report.subject_sha256}};
-  if (!report.subject_ref.empty()) subject["ref"] = report.subject_ref;
-  const ordered_json out = {{"tool", {{"name", "fairway"}, {"version", replay::version()}}},
-                            {"subject", subject},
-                            {"verdict", verdict_name(report.verdict())},
-                            {"checks", checks}};
-  // Text from files may hold invalid UTF-8; a report must come out all the same.
-  return out.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  return Error{Errc::kUsage, "--format", fmt::format("must be {}", kFormatNames)};
+}
+
+bool is_streamable(Format format) { return format == Format::kText || format == Format::kJsonl; }
+
+Result<std::string> render(Format format, std::span<const Report> reports, const RenderOptions& options) {
+  for (const Report& r : reports) {
+    for (const Check& c : r.checks) FAIRWAY_CHECK(find_rule(c.id) != nullptr);
+  }
+  std::string out;
+  switch (format) {
+    case Format::kText:
+      for (const Report& r : reports) out += to_text(r, options.colour, options.width_columns);
+      return out;
+    case Format::kJson:
+      if (reports.size() != 1) return Error{Errc::kUsage, "--format", "json holds one report; use jsonl, which has one a line"};
+      return to_json(reports[0]);
+    case Format::kJsonl:
+      for (const Report& r : reports) out += to_json(r);
+      return out;
+    case Format::kSarif: return to_sarif(reports);
+    case Format::kJunit: return to_junit(reports);
+    case Format::kMarkdown: return to_markdown(reports);
+  }
+  FAIRWAY_CHECK(false);
 }
 
 }  // namespace fairway::verifier
