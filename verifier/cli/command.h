@@ -72,7 +72,7 @@ void add_report(Parser& parser);
 Result<verifier::Format> report_format(const boost::program_options::variables_map& v);
 /// Prints the rule that --explain names and ends with 0. Error kUsage with the nearest ids.
 ExitCode explain(const boost::program_options::variables_map& v);
-/// Reports on standard output, for a person as its terminal allows.
+/// A command's own reports on standard output, for a person as its terminal allows. Aborts on an id that is not registered.
 Status print_reports(verifier::Format format, std::span<const verifier::Report> reports);
 
 }  // namespace fairway::cli

@@ -25,6 +25,9 @@ ExitCode explain(const po::variables_map& v) {
 }
 
 Status print_reports(verifier::Format format, std::span<const verifier::Report> reports) {
+  for (const verifier::Report& r : reports) {
+    for (const verifier::Check& c : r.checks) FAIRWAY_CHECK(verifier::find_rule(c.id) != nullptr);
+  }
   FAIRWAY_ASSIGN(auto text, verifier::render(format, reports, {want_colour(), terminal_columns()}));
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
     return Error{Errc::kIo, "standard output", "cannot write the report"};

@@ -135,7 +135,8 @@ std::string markdown_prose(std::string_view text, size_t max_bytes) {
   std::string out, code;
   auto end_code = [&] {
     if (code.empty()) return;
-    out += (out.empty() ? "" : " ") + code_span(code);
+    if (!out.empty()) out += ' ';
+    out += code_span(code);
     code.clear();
   };
   for (size_t i = 0; i < shown.size();) {
@@ -147,8 +148,13 @@ std::string markdown_prose(std::string_view text, size_t max_bytes) {
     const std::string_view word = std::string_view(shown).substr(i, end - i);
     i = end;
     if (!is_plain(word)) {
-      code += (code.empty() ? "" : " ");
-      code += word;
+      const size_t last = word.find_last_not_of(",;:."), kept = last == std::string_view::npos ? word.size() : last + 1;  // the sentence's own stays outside
+      if (!code.empty()) code += ' ';
+      code += word.substr(0, kept);
+      if (kept < word.size()) {
+        end_code();
+        out += word.substr(kept);
+      }
       continue;
     }
     end_code();

@@ -20,7 +20,7 @@ struct Evidence {
   std::string file;
   int64_t line = 0;      ///< from 1; 0: the file as a whole
   int64_t end_line = 0;  ///< the last line of a range; 0: `line` alone
-  std::string note;      ///< what is to be seen there; may be empty
+  std::string note = {};  ///< what is to be seen there; may be empty
 };
 
 struct Check {
@@ -28,7 +28,7 @@ struct Check {
   Verdict status = Verdict::kSkip;
   std::string message;
   std::string claimed, measured;  ///< empty if there is nothing to compare
-  std::vector<Evidence> evidence;
+  std::vector<Evidence> evidence = {};
 };
 
 struct Report {
@@ -99,7 +99,7 @@ struct RenderOptions {
   int width_columns = 100;
 };
 
-/// Our own reports in a format: aborts on an id that is not registered. JSON holds exactly one report: Error kUsage for another number, naming jsonl.
+/// Reports in a format. JSON holds exactly one report: Error kUsage for another number, naming jsonl.
 Result<std::string> render(Format format, std::span<const Report> reports, const RenderOptions& options = {});
 
 }  // namespace fairway::verifier
