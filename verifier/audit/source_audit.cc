@@ -1,22 +1,89 @@
 #include "verifier/audit/source_audit.h"
 
+#include <algorithm>
 #include <string>
 
-#include "verifier/audit/source/syntax.h"
+#include "verifier/audit/rules/rule.h"
+#include "verifier/audit/source/interpreter.h"
 
 namespace fairway::audit {
+namespace {
 
-std::vector<verifier::Check> audit_source(const Facts& facts) {
-  std::vector<verifier::Check> checks;
-  for (const char* id : {"legality.score_first", "legality.single_pass", "legality.normalized", "legality.causal", "legality.slot",
-                         "legality.calibration"}) {
-    verifier::Check check{id, verifier::Verdict::kSkip, "no rule has judged this yet", "", "", {}};
-    for (const SourceFile& file : facts.sources) {
-      const source::Tree tree = source::Tree::parse(file.text, file.language);
-      for (uint32_t line : tree.error_lines()) check.evidence.push_back({file.name, line, 0});
+using verifier::Check;
+using verifier::Verdict;
+
+constexpr rules::Rule kRules[] = {
+    rules::weights_before_scores, rules::tables_before_scores,
+    rules::target_keyed_tables,   rules::hindsight_choice,
+    rules::byte_mixtures,         rules::hints_of_the_target,
+    rules::optimised_on_scored,   rules::calibration_on_validation,
+};
+
+struct Question {
+  const char* id;
+  const char* holds;  ///< what a pass says
+};
+
+constexpr Question kQuestions[] = {
+    {"legality.score_first", "no gradient step on a validation token comes before its score"},
+    {"legality.single_pass", "the reported score is the first and only one"},
+    {"legality.normalized", "no lookup or choice made with the token being predicted enters the reported score"},
+    {"legality.causal", "no hint reads the token being predicted"},
+    {"legality.slot", "nothing is optimised on the positions that are then scored"},
+    {"legality.calibration", "quantisation does not look at validation tokens"},
+};
+
+int rank(Verdict verdict) { return verdict == Verdict::kFail ? 2 : verdict == Verdict::kReview ? 1 : 0; }
+
+/// One check of all findings with that id: the worst level, the messages and places of that level.
+Check merge(const std::string& id, const std::vector<rules::Finding>& findings) {
+  Check check;
+  check.id = id;
+  check.status = Verdict::kPass;
+  for (const rules::Finding& finding : findings) {
+    if (finding.id == id && rank(finding.level) > rank(check.status)) check.status = finding.level;
+  }
+  for (const rules::Finding& finding : findings) {
+    if (finding.id != id || finding.level != check.status) continue;
+    if (check.message.find(finding.message) == std::string::npos)
+      check.message += (check.message.empty() ? "" : "; ") + finding.message;
+    for (const verifier::Evidence& e : finding.evidence) {
+      const bool known =
+          std::any_of(check.evidence.begin(), check.evidence.end(), [&](const verifier::Evidence& other) {
+            return other.file == e.file && other.line == e.line && other.end_line == e.end_line;
+          });
+      if (!known && check.evidence.size() < 24) check.evidence.push_back(e);
+    }
+  }
+  return check;
+}
+
+}  // namespace
+
+std::vector<Check> audit_source(const Facts& facts) {
+  std::vector<Check> checks;
+  source::Program program(facts.sources);
+  const source::Settings settings(facts);
+  const source::Timeline timeline = source::Interpreter(program, settings).run();
+  const rules::Scores scores(facts, timeline);
+  const rules::Context context{facts, program, settings, timeline, scores};
+  std::vector<rules::Finding> findings;
+  for (rules::Rule rule : kRules) rule(context, findings);
+
+  for (const Question& question : kQuestions) {
+    Check check = merge(question.id, findings);
+    if (check.message.empty()) {
+      if (program.units().empty()) {
+        check.status = Verdict::kSkip;
+        check.message = "the folder has no Python source";
+      } else {
+        check.message = question.holds;
+      }
     }
     checks.push_back(std::move(check));
   }
+  Check split = merge("data.split", findings);
+  if (!split.message.empty()) checks.push_back(std::move(split));
   return checks;
 }
 

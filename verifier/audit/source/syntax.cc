@@ -117,20 +117,34 @@ const std::unordered_map<std::string_view, NodeKind>& kinds_by_name() {
 
 const std::unordered_map<std::string_view, Field>& fields_by_name() {
   static const std::unordered_map<std::string_view, Field> table = {
-      {"name", Field::kName},           {"body", Field::kBody},
-      {"condition", Field::kCondition}, {"consequence", Field::kConsequence},
-      {"alternative", Field::kAlternative}, {"left", Field::kLeft},
-      {"right", Field::kRight},         {"value", Field::kValue},
-      {"object", Field::kObject},       {"attribute", Field::kAttribute},
-      {"function", Field::kFunction},   {"arguments", Field::kArguments},
-      {"subscript", Field::kSubscript}, {"operator", Field::kOperator},
-      {"operators", Field::kOperators}, {"argument", Field::kArgument},
-      {"parameters", Field::kParameters}, {"superclasses", Field::kSuperclasses},
-      {"definition", Field::kDefinition}, {"type", Field::kType},
-      {"module_name", Field::kModuleName}, {"alias", Field::kAlias},
-      {"key", Field::kKey},             {"expression", Field::kExpression},
-      {"declarator", Field::kDeclarator}, {"index", Field::kIndex},
-      {"initializer", Field::kInitializer}, {"update", Field::kUpdate},
+      {"name", Field::kName},
+      {"body", Field::kBody},
+      {"condition", Field::kCondition},
+      {"consequence", Field::kConsequence},
+      {"alternative", Field::kAlternative},
+      {"left", Field::kLeft},
+      {"right", Field::kRight},
+      {"value", Field::kValue},
+      {"object", Field::kObject},
+      {"attribute", Field::kAttribute},
+      {"function", Field::kFunction},
+      {"arguments", Field::kArguments},
+      {"subscript", Field::kSubscript},
+      {"operator", Field::kOperator},
+      {"operators", Field::kOperators},
+      {"argument", Field::kArgument},
+      {"parameters", Field::kParameters},
+      {"superclasses", Field::kSuperclasses},
+      {"definition", Field::kDefinition},
+      {"type", Field::kType},
+      {"module_name", Field::kModuleName},
+      {"alias", Field::kAlias},
+      {"key", Field::kKey},
+      {"expression", Field::kExpression},
+      {"declarator", Field::kDeclarator},
+      {"index", Field::kIndex},
+      {"initializer", Field::kInitializer},
+      {"update", Field::kUpdate},
       {"size", Field::kSize},
   };
   return table;
@@ -204,9 +218,9 @@ Tree Tree::parse(std::string_view text, Language language, const SyntaxLimits& l
 
   tree.nodes_.reserve(text.size() / 3 + 16);
   TSTreeCursor cursor = ts_tree_cursor_new(ts_tree_root_node(parsed.get()));
-  std::vector<int32_t> last_child;            // per open level: its last child so far
-  std::vector<int32_t> open;                  // per open level: the node itself
-  int deeper = 0;                             // levels below the depth bound, not kept
+  std::vector<int32_t> last_child;  // per open level: its last child so far
+  std::vector<int32_t> open;        // per open level: the node itself
+  int deeper = 0;                   // levels below the depth bound, not kept
   bool more = true;
   while (more) {
     const TSNode raw = ts_tree_cursor_current_node(&cursor);

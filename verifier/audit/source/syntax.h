@@ -1,7 +1,7 @@
 /// Syntax trees of submitted sources: tree-sitter's concrete tree, flattened into one array of nodes.
 ///
-/// Goals: any bytes give a tree (errors are nodes, listed by line); depth, size and time are bounded; one pass over the text.
-/// Non-goals: name resolution or meaning (program.h), anything but Python, C and C++.
+/// Goals: any bytes give a tree (errors are nodes, listed by line); depth, size and time are bounded; one pass over the
+/// text. Non-goals: name resolution or meaning (program.h), anything but Python, C and C++.
 #pragma once
 
 #include <cstdint>

@@ -1,0 +1,31 @@
+/// R8: quantisation that looks at validation tokens.
+#include <set>
+
+#include "verifier/audit/rules/rule.h"
+
+namespace fairway::audit::rules {
+
+void calibration_on_validation(const Context& context, std::vector<Finding>& findings) {
+  std::set<uint32_t> seen;
+  for (const source::Event& event : context.timeline.events) {
+    if (event.kind != source::EventKind::kCalibration || !event.value.any(source::kVal)) continue;
+    if (!seen.insert(event.span.line).second) continue;
+    Finding finding;
+    finding.id = "legality.calibration";
+    finding.level = event.doubt ? verifier::Verdict::kReview : verifier::Verdict::kFail;
+    finding.message = event.text + " looks at validation tokens before the model is quantised";
+    if (event.doubt)
+      finding.message += "; a setting that neither logs nor commands agree on decides whether it runs. Was it on?";
+    finding.evidence = {context.timeline.evidence(event.span)};
+    // Where the tokens were cut out for it.
+    for (const source::Event& slice : context.timeline.events) {
+      if (slice.kind == source::EventKind::kSlice && slice.id != source::Origins::kOverflow &&
+          event.value.origins.has(slice.id) && finding.evidence.size() < 4) {
+        finding.evidence.push_back(context.timeline.evidence(slice.span));
+      }
+    }
+    findings.push_back(std::move(finding));
+  }
+}
+
+}  // namespace fairway::audit::rules

@@ -1,0 +1,145 @@
+#include <algorithm>
+#include <cctype>
+
+#include "verifier/audit/rules/rule.h"
+
+namespace fairway::audit::rules {
+namespace {
+
+using source::Event;
+using source::EventKind;
+
+/// The tag of a printed line: what stands before the score, digits folded as the log readers fold them.
+std::string tag_of(std::string text) {
+  size_t cut = std::string::npos;
+  for (const char* word : {"val_loss", "val_bpb", "bpb"}) cut = std::min(cut, text.find(word));
+  if (cut != std::string::npos) text.resize(cut);
+  while (!text.empty() && (std::isspace(static_cast<unsigned char>(text.back())) || text.back() == ':' ||
+                           text.back() == '|' || text.back() == '_'))
+    text.pop_back();
+  size_t begin = 0;
+  while (begin < text.size() && std::isspace(static_cast<unsigned char>(text[begin]))) ++begin;
+  return text.substr(begin);
+}
+
+/// `pattern` with '\1' for anything, against the whole of `text`.
+bool matches(std::string_view pattern, std::string_view text) {
+  size_t p = 0, t = 0, star = pattern.npos, mark = 0;
+  while (t < text.size()) {
+    if (p < pattern.size() && (pattern[p] == text[t] || (pattern[p] == '#' && text[t] == '#'))) {
+      ++p, ++t;
+    } else if (p < pattern.size() && pattern[p] == '\1') {
+      star = p++;
+      mark = t;
+    } else if (star != pattern.npos) {
+      p = star + 1;
+      t = ++mark;
+    } else {
+      return false;
+    }
+  }
+  while (p < pattern.size() && pattern[p] == '\1') ++p;
+  return p == pattern.size();
+}
+
+bool diagnostic(const std::string& text) {
+  std::string lower;
+  for (char c : text) lower += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  for (const char* word : {"diagnostic", "pre-quant", "pre_quant", "prequant", "post_ema", "swa:", "early", "chunk",
+                           "[", "progress", "running", "step"}) {
+    if (lower.find(word) != std::string::npos) return true;
+  }
+  return lower.empty() || lower[0] == '\1';
+}
+
+}  // namespace
+
+Scores::Scores(const Facts& facts, const source::Timeline& timeline) {
+  std::vector<size_t> prints;
+  for (size_t i = 0; i < timeline.events.size(); ++i) {
+    if (timeline.events[i].kind == EventKind::kPrint) prints.push_back(i);
+  }
+  auto has_score = [&](const Event& print) {
+    for (const Event& event : timeline.events) {
+      if (event.kind == EventKind::kScore && event.id != source::Origins::kOverflow &&
+          print.value.origins.has(event.id))
+        return true;
+    }
+    return false;
+  };
+  std::vector<size_t> scored;
+  for (size_t i : prints) {
+    if (has_score(timeline.events[i])) scored.push_back(i);
+  }
+  for (size_t i : scored) print_origins_ |= timeline.events[i].value.origins;
+
+  std::string wanted = tag_of(facts.reported_tag);
+  if (!wanted.empty()) {
+    for (size_t i : scored) {
+      const std::string tag = tag_of(timeline.events[i].text);
+      if (tag.find_first_not_of('\1') == std::string::npos || !matches(tag, wanted)) continue;
+      report_event_ = static_cast<int>(i);
+      tag_known_ = true;
+    }
+  }
+  if (report_event_ < 0) {
+    for (size_t i : scored) {
+      if (!diagnostic(tag_of(timeline.events[i].text))) report_event_ = static_cast<int>(i);
+    }
+    if (report_event_ < 0 && !scored.empty()) report_event_ = static_cast<int>(scored.back());
+  }
+  if (report_event_ >= 0) {
+    // The same tag may be printed by several statements or calls: all of them are the report.
+    const std::string tag = timeline.events[static_cast<size_t>(report_event_)].text;
+    for (size_t i : scored) {
+      if (timeline.events[i].text == tag) report_origins_ |= timeline.events[i].value.origins;
+    }
+  }
+  for (size_t i = 0; i < timeline.events.size(); ++i) {
+    const Event& event = timeline.events[i];
+    if (event.kind != EventKind::kScore) continue;
+    if (reaches_print(event.id)) printed_.push_back(i);
+    if (reaches_report(event.id)) reported_.push_back(i);
+  }
+}
+
+std::vector<Update> updates_on_validation(const source::Timeline& timeline) {
+  std::vector<Update> updates;
+  const auto related = [&](int a, int b) {
+    for (int at = a; at != -1; at = timeline.invocations[static_cast<size_t>(at)].parent) {
+      if (at == b) return true;
+    }
+    for (int at = b; at != -1; at = timeline.invocations[static_cast<size_t>(at)].parent) {
+      if (at == a) return true;
+    }
+    return a == -1 || b == -1;
+  };
+  for (size_t i = 0; i < timeline.events.size(); ++i) {
+    const Event& event = timeline.events[i];
+    if (event.kind != EventKind::kBackward || !event.value.any(source::kVal)) continue;
+    Update update;
+    update.backward = i;
+    uint32_t taint = 0;
+    for (size_t j = i + 1; j < timeline.events.size() && update.step < 0; ++j) {
+      const Event& step = timeline.events[j];
+      if (step.kind == EventKind::kStep && related(step.invocation, event.invocation)) {
+        update.step = static_cast<int>(j);
+        taint = step.parameter_taint;
+      }
+    }
+    const bool weights = (taint & source::kModelParams) != 0;
+    update.fresh = !weights && ((taint & source::kFresh) != 0 || event.value.any(source::kFresh));
+    updates.push_back(update);
+  }
+  return updates;
+}
+
+int repeating_loop(const source::Timeline& timeline, int loop, const source::Value& value) {
+  for (; loop != -1; loop = timeline.loops[static_cast<size_t>(loop)].parent) {
+    const source::Loop& l = timeline.loops[static_cast<size_t>(loop)];
+    if (l.repeats && !l.once && (l.origin == source::Origins::kOverflow || !value.origins.has(l.origin))) return loop;
+  }
+  return -1;
+}
+
+}  // namespace fairway::audit::rules

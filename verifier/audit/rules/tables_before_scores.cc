@@ -1,0 +1,36 @@
+/// R3 and R9: counts gathered from the whole validation stream, or from training shards at evaluation, before the
+/// tokens are scored.
+#include <set>
+
+#include "verifier/audit/rules/rule.h"
+
+namespace fairway::audit::rules {
+
+using source::Event;
+using source::EventKind;
+
+void tables_before_scores(const Context& context, std::vector<Finding>& findings) {
+  std::set<std::pair<bool, uint32_t>> seen;
+  for (size_t i = 0; i < context.timeline.events.size(); ++i) {
+    const Event& write = context.timeline.events[i];
+    if (write.kind != EventKind::kTableWrite || !context.scores.reaches_report(write.id)) continue;
+    const bool train = write.value.any(source::kTrain) && !write.value.any(source::kVal);
+    for (size_t j : context.scores.reported()) {
+      const Event& score = context.timeline.events[j];
+      if (j < i || !score.value.origins.has(write.id) || source::Timeline::exclusive(score, write)) continue;
+      if (!train && context.timeline.common_loop(score, write) != -1) continue;
+      if (!seen.insert({train, write.span.line}).second) continue;
+      Finding finding;
+      finding.id = train ? "data.split" : "legality.single_pass";
+      finding.level = write.doubt || score.doubt || train ? verifier::Verdict::kReview : verifier::Verdict::kFail;
+      finding.message = train ? "counts of training tokens are gathered by the script and used to score. Are they part "
+                                "of the artifact, or read from the "
+                                "training shards during evaluation?"
+                              : "counts of the whole validation stream are gathered first and then used to score it";
+      finding.evidence = {context.timeline.evidence(write.span), context.timeline.evidence(score.span)};
+      findings.push_back(std::move(finding));
+    }
+  }
+}
+
+}  // namespace fairway::audit::rules

@@ -1,0 +1,99 @@
+#include "verifier/audit/source/settings.h"
+
+#include <algorithm>
+#include <cctype>
+
+namespace fairway::audit::source {
+namespace {
+
+std::string normal(std::string_view name) {
+  std::string key(name);
+  for (char& c : key) c = c == '-' ? '_' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return key;
+}
+
+bool name_char(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; }
+
+void put(std::map<std::string, Setting, std::less<>>& table, std::string key, std::string value, Place place) {
+  auto [at, inserted] = table.try_emplace(std::move(key), Setting{value, false, place});
+  if (!inserted && at->second.text != value) at->second.conflict = true;
+}
+
+/// The value that starts at `at`: quoted, or up to a blank, a quote or a continuation.
+std::string value_at(std::string_view line, size_t at) {
+  if (at < line.size() && (line[at] == '"' || line[at] == '\'')) {
+    const size_t end = line.find(line[at], at + 1);
+    return std::string(line.substr(at + 1, (end == line.npos ? line.size() : end) - at - 1));
+  }
+  size_t end = at;
+  while (end < line.size() && !std::isspace(static_cast<unsigned char>(line[end])) && line[end] != '\\' &&
+         line[end] != '"' && line[end] != '\'' && line[end] != '`' && line[end] != ';') {
+    ++end;
+  }
+  return std::string(line.substr(at, end - at));
+}
+
+}  // namespace
+
+Settings::Settings(const Facts& facts) {
+  for (const LoggedRun& run : facts.runs) {
+    if (run.hyperparameters.size() >= 12) logged_ = true;
+    for (const auto& [key, fact] : run.hyperparameters) put(logged_values_, normal(key), fact.value, fact.place);
+  }
+  read_commands(facts.readme, facts.readme_file, false);
+  for (const SourceFile& source : facts.sources) {
+    if (source.language == Language::kShell) read_commands(source.text, source.name, true);
+  }
+}
+
+void Settings::read_commands(const std::string& text, const std::string& file, bool everywhere) {
+  bool fenced = everywhere;
+  int64_t number = 0;
+  for (size_t begin = 0; begin < text.size();) {
+    size_t end = text.find('\n', begin);
+    if (end == std::string::npos) end = text.size();
+    const std::string_view line = std::string_view(text).substr(begin, end - begin);
+    begin = end + 1;
+    ++number;
+    if (!everywhere && line.substr(0, 8).find("```") != line.npos) {
+      fenced = !fenced;
+      continue;
+    }
+    if (!fenced || line.size() > 4096) continue;
+    for (size_t at = 0; at < line.size(); ++at) {
+      if (at > 0 && name_char(line[at - 1])) continue;
+      if (line.compare(at, 2, "--") == 0) {  // --ttt-epochs 3, --ttt-epochs=3, --flag
+        size_t stop = at + 2;
+        while (stop < line.size() && (name_char(line[stop]) || line[stop] == '-')) ++stop;
+        if (stop == at + 2) continue;
+        std::string key = normal(line.substr(at + 2, stop - at - 2));
+        std::string value =
+            stop < line.size() && (line[stop] == '=' || line[stop] == ' ') ? value_at(line, stop + 1) : "";
+        if (value.empty() || value.rfind("--", 0) == 0) value = "True";
+        put(command_values_, std::move(key), std::move(value), {file, number});
+        at = stop;
+        continue;
+      }
+      if (!std::isupper(static_cast<unsigned char>(line[at]))) continue;
+      size_t stop = at;
+      while (stop < line.size() && name_char(line[stop])) ++stop;
+      const bool upper = std::none_of(line.begin() + static_cast<long>(at), line.begin() + static_cast<long>(stop),
+                                      [](char c) { return std::islower(static_cast<unsigned char>(c)); });
+      if (upper && stop - at >= 3 && stop < line.size() && line[stop] == '=' && line.compare(stop, 2, "==") != 0) {
+        std::string value = value_at(line, stop + 1);
+        if (value.find('$') == std::string::npos)
+          put(command_values_, normal(line.substr(at, stop - at)), value, {file, number});
+      }
+      at = stop;
+    }
+  }
+}
+
+const Setting* Settings::find(std::string_view name) const {
+  const std::string key = normal(name);
+  if (const auto found = logged_values_.find(key); found != logged_values_.end()) return &found->second;
+  if (const auto found = command_values_.find(key); found != command_values_.end()) return &found->second;
+  return nullptr;
+}
+
+}  // namespace fairway::audit::source

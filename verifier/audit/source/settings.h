@@ -1,0 +1,33 @@
+/// The values of settings in the runs that a record reports: log before run command before the source's own default.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "verifier/audit/facts.h"
+
+namespace fairway::audit::source {
+
+struct Setting {
+  std::string text;
+  bool conflict = false;  ///< runs or commands disagree
+  Place place;
+};
+
+class Settings {
+ public:
+  explicit Settings(const Facts& facts);
+  /// By environment variable, attribute or option name; case and '-' or '_' do not matter.
+  const Setting* find(std::string_view name) const;
+  /// True if some log prints a block of hyper-parameters.
+  bool logged() const { return logged_; }
+
+ private:
+  void read_commands(const std::string& text, const std::string& file, bool everywhere);
+  std::map<std::string, Setting, std::less<>> logged_values_, command_values_;
+  bool logged_ = false;
+};
+
+}  // namespace fairway::audit::source

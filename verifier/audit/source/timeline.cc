@@ -1,0 +1,32 @@
+#include "verifier/audit/source/timeline.h"
+
+namespace fairway::audit::source {
+
+bool Timeline::inside(int loop, int outer) const {
+  for (; loop != -1; loop = loops[static_cast<size_t>(loop)].parent) {
+    if (loop == outer) return true;
+  }
+  return false;
+}
+
+int Timeline::common_loop(const Event& a, const Event& b) const {
+  for (int loop = a.loop; loop != -1; loop = loops[static_cast<size_t>(loop)].parent) {
+    if (inside(b.loop, loop)) return loop;
+  }
+  return -1;
+}
+
+bool Timeline::exclusive(const Event& a, const Event& b) {
+  for (const auto& [branch, arm] : a.arms) {
+    for (const auto& [other_branch, other_arm] : b.arms) {
+      if (branch == other_branch && arm != other_arm) return true;
+    }
+  }
+  return false;
+}
+
+verifier::Evidence Timeline::evidence(const Span& span) const {
+  return {files[static_cast<size_t>(span.file)], span.line, span.end_line > span.line ? span.end_line : 0};
+}
+
+}  // namespace fairway::audit::source
