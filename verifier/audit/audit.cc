@@ -14,7 +14,12 @@ verifier::Report audit(const RecordFolder& folder) {
   check_structure(facts, report);
   const ClaimMatch match = match_claim(facts);
   facts.reported_tag = match.tag;
+  check_artifact_bytes(facts, match, report);
+  check_time(facts, match, report);
   check_score_claim(facts, match, report);
+  check_byte_accounting(facts, match, report);
+  check_data_split(facts, match, report);
+  check_evidence(facts, match, report);
   for (verifier::Check& c : audit_source(facts)) report.checks.push_back(std::move(c));
   return report;
 }

@@ -62,9 +62,10 @@ void check_score_claim(const Facts& facts, const ClaimMatch& match, verifier::Re
         check.message = facts.log_files.empty() ? "no log to compare with" : "no log prints a final score: where was the claimed one measured?";
         break;
       }
-      // Shown to be false only if nothing is missing: every seed claimed has a finished log, and none prints the number in any form.
+      // Shown to be false only if nothing is missing: every seed claimed has a finished log, none prints the number in any form, and the
+      // claim is better than what they print.
       const bool complete = finished >= std::max<size_t>({facts.claims.seeds.size(), facts.claims.seed_bpb.size(), 1});
-      const bool apart = std::abs(match.nearest - claim->value) > 5e-4;
+      const bool apart = match.nearest - claim->value > 5e-4;
       if (complete && apart && !facts.claim_in_logs) {
         check.status = Verdict::kFail;
         check.message = fmt::format("no value and no mean in the logs of {} finished runs is the claimed score; the nearest mean is {:.6f}", finished, match.nearest);
