@@ -43,6 +43,16 @@ class AttentionHook {
   virtual bool attend(const std::string& label, const kernels::AttentionForward& attention) = 0;
 };
 
+class Parameter;
+
+/// Sees what each matrix is multiplied with in a forward pass.
+class OperandObserver {
+ public:
+  virtual ~OperandObserver() = default;
+  /// x (tokens, width) is about to be multiplied by `weight` (out, width).
+  virtual Status see(const Parameter& weight, const float* x, int64_t tokens, int64_t width) = 0;
+};
+
 /// What a batch is: `sequences` rows of `length` tokens, one target per token.
 struct Batch {
   int64_t sequences = 0;
@@ -60,6 +70,7 @@ struct Batch {
   AttentionHook* attention = nullptr;  ///< not in training
   /// Length of the padded window these sequences belong to, where a rope base depends on it; 0: `length`.
   int64_t window_length = 0;
+  OperandObserver* operands = nullptr;
   float term_limit = 0.0f;        ///< limit of a per-token gradient term (kernels/accumulate.h)
   float chunk_term_limit = 0.0f;  ///< limit of a per-chunk gradient term
   int64_t tokens() const { return sequences * length; }

@@ -44,10 +44,12 @@ Result<std::vector<quant::ContainerEntry>> planned_entries(const model::Gpt& mod
   return quant::plan_export(specs, s.scheme);
 }
 
-Result<Packed> pack(const model::Gpt& model, const submission::Submission& s) {
+Result<Packed> pack(const model::Gpt& model, const submission::Submission& s,
+                    const std::map<std::string, quant::Hessian>& hessians) {
+  FAIRWAY_CHECK(!s.scheme.gptq || !hessians.empty());
   std::vector<quant::TensorView> views;
   for (const model::Parameter* p : exported(model)) views.push_back({spec_of(*p), p->values()});
-  FAIRWAY_ASSIGN(auto tensors, quant::export_tensors(views, s.scheme));
+  FAIRWAY_ASSIGN(auto tensors, quant::export_tensors(views, s.scheme, hessians));
   Packed packed;
   FAIRWAY_ASSIGN(packed.container, quant::write_container(tensors));
   packed.container_sha256 = sha256(packed.container);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "engine/base/sha256.h"
 #include "engine/model/gpt.h"
 #include "engine/quant/codec.h"
+#include "engine/quant/gptq.h"
 #include "engine/submission/submission.h"
 
 namespace fairway::replay {
@@ -22,8 +24,10 @@ struct Packed {
   uint64_t float32_bytes = 0;        ///< the parameters as binary32
 };
 
-/// Quantises, packs and compresses. Errors: a value that cannot be exported, by tensor.
-Result<Packed> pack(const model::Gpt& model, const submission::Submission& s);
+/// Quantises, packs and compresses; `hessians` are those of calibrate(). Errors: a value that cannot be exported, by
+/// tensor; kInterrupted.
+Result<Packed> pack(const model::Gpt& model, const submission::Submission& s,
+                    const std::map<std::string, quant::Hessian>& hessians = {});
 
 /// Entries every container of this submission has, from names and shapes alone.
 Result<std::vector<quant::ContainerEntry>> planned_entries(const model::Gpt& model, const submission::Submission& s);

@@ -10,6 +10,7 @@
 #include "engine/base/file.h"
 #include "engine/base/stopwatch.h"
 #include "engine/quant/artifact_size.h"
+#include "engine/replay/calibration.h"
 #include "engine/replay/version.h"
 #include "kernels/cpu/parallel.h"
 
@@ -159,7 +160,8 @@ Result<Record> run_seed(const submission::Submission& s, const train::DataFiles&
   const std::string artifact = join(options.out_dir, artifact_file_name(s.codec));
   if (c.is_root()) {
     status = [&]() -> Status {
-      FAIRWAY_ASSIGN(packed, pack(*trained.model, s));
+      FAIRWAY_ASSIGN(auto hessians, calibrate(*trained.model, s, files.train_paths));
+      FAIRWAY_ASSIGN(packed, pack(*trained.model, s, hessians));
       FAIRWAY_TRY(log_sizes(s, packed, *log));
       FAIRWAY_TRY(write_file_atomic(artifact, packed.compressed));
       // What is scored is what was written: the file is read back and decompressed.

@@ -36,6 +36,7 @@ Status HeadLoss::score(Tape& tape, int64_t token, int64_t rows, int64_t first_ro
 
 Status HeadLoss::forward(Tape& tape) {
   const Batch& b = tape.batch();
+  if (b.operands != nullptr) FAIRWAY_TRY(b.operands->see(table_, tape.data(in_), b.tokens(), config_.width));
   FAIRWAY_TRY(table_.prepare(Qat::kNone));
   if (b.training) {
     FAIRWAY_TRY(score(tape, 0, b.tokens(), 0));

@@ -10,6 +10,7 @@ Status Linear::forward(Tape& tape) {
   const int bits = kernels::bits_of_products(config_.linear);
   if (!kernels::quantise_rows(tape.data(in_), tokens, in, in, bits, scratch.rows)) return bad_value(kNotFinite);
   for (Branch& b : branches_) {
+    if (tape.batch().operands != nullptr) FAIRWAY_TRY(tape.batch().operands->see(*b.weight, tape.data(in_), tokens, in));
     FAIRWAY_TRY(b.weight->prepare(tape.batch().weights_seen_through(config_.qat)));
     kernels::exact_matmul(scratch.rows, b.weight->forward_operand(), config_.linear, tape.data(b.out), tape.width(b.out));
   }
