@@ -7,6 +7,7 @@
 #include "engine/base/interrupt.h"
 #include "engine/base/progress.h"
 #include "engine/data/token_stream.h"
+#include "engine/model/initial_values.h"
 #include "engine/replay/artifact.h"
 #include "kernels/matmul.h"
 #include "kernels/num/philox.h"
