@@ -58,13 +58,25 @@ Check merge(const std::string& id, const std::vector<rules::Finding>& findings) 
   return check;
 }
 
+/// What the runs printed, as far as the readers kept it, without leading blanks.
+std::vector<std::string> logged_lines(const Facts& facts) {
+  std::vector<std::string> lines;
+  for (const LoggedRun& run : facts.runs) {
+    for (const LogMarker& marker : run.markers) lines.push_back(marker.text.substr(std::min(marker.text.find_first_not_of(" \t"), marker.text.size())));
+    for (const ScoreLine& score : run.scores) lines.push_back(score.tag + " val_loss");
+  }
+  std::sort(lines.begin(), lines.end());
+  lines.erase(std::unique(lines.begin(), lines.end()), lines.end());
+  return lines;
+}
+
 }  // namespace
 
 std::vector<Check> audit_source(const Facts& facts) {
   std::vector<Check> checks;
   source::Program program(facts.sources);
   const source::Settings settings(facts);
-  const source::Timeline timeline = source::Interpreter(program, settings).run();
+  const source::Timeline timeline = source::Interpreter(program, settings, logged_lines(facts)).run();
   const rules::Scores scores(facts, timeline);
   const rules::Context context{facts, program, settings, timeline, scores};
   std::vector<rules::Finding> findings;

@@ -98,6 +98,13 @@ Scores::Scores(const Facts& facts, const source::Timeline& timeline) {
   for (size_t i = 0; i < timeline.events.size(); ++i) {
     const Event& event = timeline.events[i];
     if (event.kind != EventKind::kScore) continue;
+    // A sum of what was scored before is no second score.
+    bool transfer = false;
+    for (size_t j = 0; j < i; ++j) {
+      const Event& earlier = timeline.events[j];
+      transfer |= earlier.kind == EventKind::kScore && earlier.id != source::Origins::kOverflow && event.value.origins.has(earlier.id);
+    }
+    if (transfer) continue;
     if (reaches_print(event.id)) printed_.push_back(i);
     if (reaches_report(event.id)) reported_.push_back(i);
   }

@@ -15,9 +15,14 @@ void tables_before_scores(const Context& context, std::vector<Finding>& findings
     const Event& write = context.timeline.events[i];
     if (write.kind != EventKind::kTableWrite || !context.scores.reaches_report(write.id)) continue;
     const bool train = write.value.any(source::kTrain) && !write.value.any(source::kVal);
+    bool online = false;  // some score comes first in the same iteration
     for (size_t j : context.scores.reported()) {
+      online |= j < i && context.timeline.common_loop(context.timeline.events[j], write) != -1;
+    }
+    if (online && !train) continue;
+    for (size_t j = i + 1; j < context.timeline.events.size(); ++j) {
       const Event& score = context.timeline.events[j];
-      if (j < i || !score.value.origins.has(write.id) || source::Timeline::exclusive(score, write)) continue;
+      if (score.kind != EventKind::kScore || !context.scores.reaches_report(score.id) || source::Timeline::exclusive(score, write)) continue;
       if (!train && context.timeline.common_loop(score, write) != -1) continue;
       if (!seen.insert({train, write.span.line}).second) continue;
       Finding finding;

@@ -65,6 +65,7 @@ Value Interpreter::setting_value(const Setting& setting, const Value& fallback) 
     value = of_string(text);
   }
   value.absorb(fallback);
+  value.taint &= ~static_cast<uint32_t>(kDefault);
   return value;
 }
 
@@ -72,7 +73,11 @@ Value Interpreter::setting_value(const Setting& setting, const Value& fallback) 
 Value Interpreter::read_setting(std::string_view name, const Value& fallback) {
   environment_read_ = true;
   const Setting* setting = settings_.find(name);
-  if (!setting) return fallback;
+  if (!setting) {
+    Value value = fallback;
+    value.taint |= kDefault;
+    return value;
+  }
   Value text = of_string(setting->text);
   if (setting->conflict) {
     text = Value{};
@@ -83,6 +88,7 @@ Value Interpreter::read_setting(std::string_view name, const Value& fallback) {
     if (!setting->conflict) text = of_string(setting->text == "True" ? "1" : "0");
   }
   text.absorb(fallback);
+  text.taint &= ~static_cast<uint32_t>(kDefault);
   return text;
 }
 
@@ -375,6 +381,23 @@ bool Interpreter::call_named(std::string_view name, const Value& callee, const A
     Event& event = note(EventKind::kStep, node, callee);
     event.parameters = callee.origins;
     event.parameter_taint = callee.taint;
+    const size_t step = timeline_.events.size() - 1;
+    if (argument(0).kind == Value::Kind::kFunction) {
+      // An optimiser that calls a closure steps after it.
+      call_function(argument(0), {}, node);
+      Event moved = timeline_.events[step];
+      timeline_.events.push_back(std::move(moved));
+    }
+    return true;
+  }
+  if (one_of(name, {"compile", "jit", "njit", "script", "wraps"}) && argument(0).kind == Value::Kind::kFunction) {
+    result = argument(0);
+    return true;
+  }
+  if (one_of(name, {"map", "submit", "imap", "starmap", "apply_async"}) && argument(0).kind == Value::Kind::kFunction) {
+    Arguments passed(arguments.begin() + 1, arguments.end());
+    result = call_function(argument(0), passed, node);
+    result.forget();
     return true;
   }
   if (name == "cross_entropy" || name == "nll_loss" || name == "CrossEntropyLoss") {
@@ -656,7 +679,40 @@ Value Interpreter::instantiate(int class_index, const Arguments& arguments, int3
     if (environment_read_) objects_[static_cast<size_t>(result.index)].settings = true;
     environment_read_ = outer_read;
   }
+  forget_changing_attributes(class_index, result.index);
   return result;
+}
+
+/// What methods assign later is not the constant that __init__ gave it.
+void Interpreter::forget_changing_attributes(int class_index, int object) {
+  auto [at, inserted] = changing_.try_emplace(class_index);
+  if (inserted) {
+    const int init = program_.intern("__init__");
+    for (const auto& [name, index] : program_.classes()[static_cast<size_t>(class_index)].methods) {
+      if (name == init) continue;
+      const Function& function = program_.functions()[static_cast<size_t>(index)];
+      const Unit& unit = program_.units()[static_cast<size_t>(function.file)];
+      std::vector<int32_t> open = {function.node};
+      while (!open.empty()) {
+        const int32_t node = open.back();
+        open.pop_back();
+        const NodeKind kind = unit.tree[node].kind;
+        if (kind == NodeKind::kAssignment || kind == NodeKind::kAugmentedAssignment) {
+          const int32_t left = unit.tree.child(node, Field::kLeft);
+          if (left != kNoNode && unit.tree[left].kind == NodeKind::kAttribute) {
+            if (const int32_t attribute = unit.tree.child(left, Field::kAttribute); attribute != kNoNode) {
+              at->second.push_back(unit.names[static_cast<size_t>(attribute)]);
+            }
+          }
+        }
+        for (int32_t c = unit.tree[node].first_child; c != kNoNode; c = unit.tree[c].next) open.push_back(c);
+      }
+    }
+  }
+  for (int name : at->second) {
+    auto& attributes = objects_[static_cast<size_t>(object)].attributes;
+    if (auto attribute = attributes.find(name); attribute != attributes.end()) attribute->second.forget();
+  }
 }
 
 Value Interpreter::call_function(const Value& callee, const Arguments& arguments, int32_t node) {

@@ -243,13 +243,20 @@ Value Interpreter::eval_subscript(int32_t node) {
   Value index;
   Value exact;
   int subscripts = 0;
-  bool next_token = false;  // [1:], [start + 1 : end + 1]
+  bool before = false, here = false;  // [position - k], [position]
+  bool next_token = false;            // [1:], [start + 1 : end + 1]
   for (int32_t child : tree().children(node)) {
     if (tree()[child].field != Field::kSubscript) continue;
     const Value part = eval(child);
     index.absorb(part);
     exact = part;
     ++subscripts;
+    if (tree()[child].kind == NodeKind::kBinary) {
+      const int32_t op = tree().child(child, Field::kOperator);
+      before |= op != kNoNode && text(child).find('-') != std::string_view::npos;
+    } else if (tree()[child].kind == NodeKind::kIdentifier || tree()[child].kind == NodeKind::kSubscript) {
+      here = !part.constant();
+    }
     if (tree()[child].kind == NodeKind::kSlice) {
       exact = {};
       const std::string_view written = text(child);
@@ -288,6 +295,8 @@ Value Interpreter::eval_subscript(int32_t node) {
   if (container.any(kModelOut) && index.any(kTarget)) result.taint |= kTokenLik;
   if (container.any(kVal) && !container.any(kModelOut | kModel | kHash)) {
     if (next_token) result.taint |= kTarget;
+    if (subscripts == 1 && before) result.taint |= kBefore;
+    if (subscripts == 1 && here) result.taint |= kHere;
     Event& event = note(EventKind::kSlice, node, index);
     result.origins.add(event.id);
   }
@@ -347,7 +356,11 @@ Value Interpreter::arithmetic(const Value& a, const Value& b, std::string_view o
   }
   const bool tokens = result.any(kVal | kTrain | kTarget) && !result.any(kModelOut);
   if (tokens && op == "^") {
-    if (result.any(kTarget)) result.taint |= kTargetKey;
+    // The true token, or the one at the position itself joined to a hash of those before it.
+    const auto joins = [](const Value& context, const Value& token) {
+      return context.is(kHash | kBefore) && !context.any(kHere) && token.any(kHere) && !token.any(kBefore);
+    };
+    if (result.any(kTarget) || joins(a, b) || joins(b, a)) result.taint |= kTargetKey;
     result.taint |= kHash;
   } else if (tokens && op == "*") {
     const auto large = [](const Value& v) { return v.kind == Value::Kind::kNumber && std::fabs(v.number) > 1000; };

@@ -22,8 +22,8 @@ bool has_word(std::string_view name, std::string_view word) {
   return false;
 }
 
-Interpreter::Interpreter(Program& program, const Settings& settings, const InterpreterLimits& limits)
-    : program_(program), settings_(settings), limits_(limits) {
+Interpreter::Interpreter(Program& program, const Settings& settings, std::vector<std::string> logged_lines, const InterpreterLimits& limits)
+    : program_(program), settings_(settings), limits_(limits), logged_lines_(std::move(logged_lines)) {
   unit_frames_.assign(program_.units().size(), -1);
   for (const Unit& unit : program_.units()) timeline_.files.push_back(unit.source->name);
 }
@@ -355,7 +355,7 @@ void Interpreter::define_class(int32_t node) {
       if (attribute.kind != Value::Kind::kFunction) made.attributes[name] = attribute;
     }
     const std::string& text = cls.name < 0 ? std::string() : program_.name(cls.name);
-    made.settings = environment_read_ || cls.dataclass || contains_lower(text, "hyper") ||
+    made.settings = environment_read_ || contains_lower(text, "hyper") ||
                     contains_lower(text, "config") || contains_lower(text, "args");
     environment_read_ = outer_read;
     frame_ = outer;
@@ -422,6 +422,52 @@ Interpreter::Flow Interpreter::arm(int32_t node) {
   return kind == NodeKind::kBlock ? block(node) : statement(node);
 }
 
+/// True if something below, or in functions called from there, prints a line that the logs have.
+bool Interpreter::was_logged(int32_t root, int levels) {
+  if (root == kNoNode || logged_lines_.empty() || levels == 0) return false;
+  const int64_t key = (static_cast<int64_t>(file_) << 32) | root;
+  if (const auto known = was_logged_.find(key); known != was_logged_.end()) return known->second;
+  was_logged_[key] = false;  // a recursion finds nothing new
+  std::vector<int32_t> open = {root};
+  std::vector<int> called;
+  bool found = false;
+  while (!open.empty() && !found) {
+    const int32_t node = open.back();
+    open.pop_back();
+    if (tree()[node].kind == NodeKind::kString) {
+      std::string_view start;  // up to the first value put in
+      for (int32_t at : tree().children(node)) {
+        if (tree()[at].kind == NodeKind::kStringStart) continue;
+        if (tree()[at].kind == NodeKind::kStringContent) start = text(at);
+        break;
+      }
+      while (!start.empty() && start.front() == ' ') start.remove_prefix(1);
+      if (start.size() >= 8) {
+        for (const std::string& line : logged_lines_) found |= line.compare(0, start.size(), start) == 0;
+      }
+      continue;
+    }
+    if (tree()[node].kind == NodeKind::kCall) {
+      const int32_t function = tree().child(node, Field::kFunction);
+      if (function != kNoNode && tree()[function].kind == NodeKind::kIdentifier) {
+        called.push_back(program_.units()[static_cast<size_t>(file_)].names[static_cast<size_t>(function)]);
+      }
+    }
+    for (int32_t at = tree()[node].first_child; at != kNoNode; at = tree()[at].next) open.push_back(at);
+  }
+  const int outer = file_;
+  for (size_t i = 0; i < called.size() && !found; ++i) {
+    for (int index : program_.functions_named(called[i])) {
+      const Function& function = program_.functions()[static_cast<size_t>(index)];
+      file_ = function.file;
+      found |= was_logged(function.body, levels - 1);
+      file_ = outer;
+    }
+  }
+  was_logged_[key] = found;
+  return found;
+}
+
 Interpreter::Flow Interpreter::if_statement(int32_t node) {
   // if, then any number of elif, then else: each condition is only asked if those before may be false.
   struct Case {
@@ -443,14 +489,17 @@ Interpreter::Flow Interpreter::if_statement(int32_t node) {
   Flow last = Flow::kNext;
   for (size_t i = 0; i < cases.size() && !decided; ++i) {
     Tri t = Tri::kTrue;
+    bool off_by_default = false;
     if (cases[i].condition != kNoNode) {
       const Value condition = eval(cases[i].condition);
       t = truth(condition);
+      off_by_default = condition.any(kDefault);
       if (t == Tri::kUnknown) {
         if (condition.any(kSetting)) ++doubt_;
         if (condition.any(kOracle)) control_ |= condition.origins;
       }
     }
+    if (t == Tri::kFalse && off_by_default && was_logged(cases[i].body, 4)) t = Tri::kTrue;
     if (t == Tri::kFalse) continue;
     decided = t == Tri::kTrue;
     if (!decided || open_arms > 0) unsure_ = unsure + 1;

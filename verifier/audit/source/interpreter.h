@@ -25,7 +25,8 @@ struct InterpreterLimits {
 
 class Interpreter {
  public:
-  Interpreter(Program& program, const Settings& settings, const InterpreterLimits& limits = {});
+  /// `logged_lines`: what the runs printed (markers and tags); code that prints such a line has run, whatever its default says.
+  Interpreter(Program& program, const Settings& settings, std::vector<std::string> logged_lines, const InterpreterLimits& limits = {});
   Timeline run();
 
   /// The truth of an expression in `text` when nothing but the settings is known; for tests.
@@ -104,6 +105,8 @@ class Interpreter {
   Value read_setting(std::string_view name, const Value& fallback);
   Value setting_value(const Setting& setting, const Value& fallback);
   int method_of(int class_index, int name) const;
+  void forget_changing_attributes(int class_index, int object);
+  bool was_logged(int32_t node, int levels);
 
   // State.
   Value* find(int name);
@@ -129,6 +132,9 @@ class Interpreter {
   std::vector<Value> returns_;    ///< per active call: what it may return
   std::vector<bool> returned_;
   std::unordered_map<int64_t, std::vector<int>> assigned_;
+  std::vector<std::string> logged_lines_;
+  std::unordered_map<int, std::vector<int>> changing_;  ///< per class: attributes that methods other than __init__ assign
+  std::unordered_map<int64_t, bool> was_logged_;
   std::vector<std::pair<int, int>> arms_;
   std::vector<int> active_;  ///< functions on the call stack
   Origins control_;          ///< origins of oracle conditions around
