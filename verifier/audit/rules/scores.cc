@@ -79,10 +79,12 @@ Scores::Scores(const Facts& facts, const source::Timeline& timeline) {
       const std::string tag = tag_of(timeline.events[i].text);
       if (tag.find_first_not_of('\1') == std::string::npos || !matches(tag, wanted)) continue;
       report_event_ = static_cast<int>(i);
-      tag_known_ = true;
+      tag_known_ = !diagnostic(tag);
     }
   }
-  if (report_event_ < 0) {
+  // A claim that equals an intermediate value says nothing about the final score; that one is judged then.
+  if (!tag_known_) {
+    report_event_ = -1;
     for (size_t i : scored) {
       if (!diagnostic(tag_of(timeline.events[i].text))) report_event_ = static_cast<int>(i);
     }

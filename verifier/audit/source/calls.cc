@@ -65,7 +65,8 @@ Value Interpreter::setting_value(const Setting& setting, const Value& fallback) 
     value = of_string(text);
   }
   value.absorb(fallback);
-  value.taint &= ~static_cast<uint32_t>(kDefault);
+  value.taint &= ~static_cast<uint32_t>(kDefault | kSetting);
+  if (!setting.logged) value.taint |= kDefault;
   return value;
 }
 
@@ -76,6 +77,11 @@ Value Interpreter::read_setting(std::string_view name, const Value& fallback) {
   if (!setting) {
     Value value = fallback;
     value.taint |= kDefault;
+    ++defaults_read_;
+    if (!settings_.any_run() && (truth(value) == Tri::kFalse || (value.kind == Value::Kind::kString && one_of(string_of(value), {"0", "False", "false"})))) {
+      value.kind = Value::Kind::kUnknown;
+      value.taint |= kSetting;
+    }
     return value;
   }
   Value text = of_string(setting->text);
@@ -88,7 +94,7 @@ Value Interpreter::read_setting(std::string_view name, const Value& fallback) {
     if (!setting->conflict) text = of_string(setting->text == "True" ? "1" : "0");
   }
   text.absorb(fallback);
-  text.taint &= ~static_cast<uint32_t>(kDefault);
+  if (!setting->logged) text.taint |= kDefault;
   return text;
 }
 
@@ -358,7 +364,21 @@ bool Interpreter::call_named(std::string_view name, const Value& callee, const A
     }
     if (arguments.size() == 1 && arguments[0].node != kNoNode && contains_lower(text(arguments[0].node), "byte"))
       result.taint |= kByteLength;
+    if (argument(0).any(kByteText)) result.taint |= kByteLength;
     result.origins = argument(0).origins;
+    return true;
+  }
+  if (name == "encode") {
+    result.absorb(callee);
+    result.taint |= kByteText;
+    return true;
+  }
+  if ((written == "dist.gather" || written == "dist.all_gather" || written == "torch.distributed.all_gather") && arguments.size() >= 2) {
+    const bool to_first = name == "all_gather";
+    Value part;
+    part.absorb(argument(to_first ? 1 : 0));
+    if (Value* place = lvalue(arguments[to_first ? 0 : 1].node)) place->absorb(part);
+    mark_mutated(arguments[to_first ? 0 : 1].node);
     return true;
   }
   if (one_of(name, {"numel", "size", "dim", "nelement", "element_size", "isinstance", "hasattr", "perf_counter", "time",
@@ -485,7 +505,7 @@ bool Interpreter::call_named(std::string_view name, const Value& callee, const A
   if (one_of(name, {"sum", "mean"})) {
     result.absorb(all);
     if (function_node != kNoNode && tree()[function_node].kind == NodeKind::kAttribute) result.absorb(callee);
-    result.taint &= ~static_cast<uint32_t>(kTokenLik | kTarget);
+    result.taint &= ~static_cast<uint32_t>(kTokenLik | kTarget | kByteLength);
     return true;
   }
   if (name == "deepcopy" && !arguments.empty()) {
@@ -789,10 +809,19 @@ Value Interpreter::call_function(const Value& callee, const Arguments& arguments
   ++depth_;
   const int pending = pending_arm_;
   pending_arm_ = -1;
+  const int64_t defaults_read = defaults_read_;
   block(function.body);
   pending_arm_ = pending;
   --depth_;
   Value result = returned_.back() ? returns_.back() : Value::none();
+  // A helper around os.environ gives back a default of its own.
+  if (defaults_read_ > defaults_read && result.constant()) {
+    result.taint |= kDefault;
+    if (!settings_.any_run() && truth(result) == Tri::kFalse) {
+      result.forget();
+      result.taint |= kSetting;
+    }
+  }
   returns_.pop_back();
   returned_.pop_back();
   active_.pop_back();

@@ -370,7 +370,7 @@ Value Interpreter::arithmetic(const Value& a, const Value& b, std::string_view o
     result.taint |= kTargetKey;
   }
   if (op == "/") {
-    if (a.is(kTokenLik) && b.any(kByteLength)) result.taint |= kPerByte;
+    if (a.is(kModelOut | kVal) && b.any(kByteLength)) result.taint |= kPerByte;
     result.taint &= ~static_cast<uint32_t>(kByteLength);
   }
   return result;

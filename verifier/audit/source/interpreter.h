@@ -142,7 +142,7 @@ class Interpreter {
   int unsure_ = 0, doubt_ = 0, no_grad_ = 0, depth_ = 0;
   int next_origin_ = 0, next_branch_ = 0;
   int pending_arm_ = -1;
-  int64_t steps_ = 0;
+  int64_t steps_ = 0, defaults_read_ = 0;
   bool exhausted_ = false;
   bool environment_read_ = false;
 };

@@ -14,8 +14,8 @@ std::string normal(std::string_view name) {
 
 bool name_char(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; }
 
-void put(std::map<std::string, Setting, std::less<>>& table, std::string key, std::string value, Place place) {
-  auto [at, inserted] = table.try_emplace(std::move(key), Setting{value, false, place});
+void put(std::map<std::string, Setting, std::less<>>& table, std::string key, std::string value, Place place, bool logged) {
+  auto [at, inserted] = table.try_emplace(std::move(key), Setting{value, false, logged, place});
   if (!inserted && at->second.text != value) at->second.conflict = true;
 }
 
@@ -37,8 +37,8 @@ std::string value_at(std::string_view line, size_t at) {
 
 Settings::Settings(const Facts& facts) {
   for (const LoggedRun& run : facts.runs) {
-    if (run.hyperparameters.size() >= 12) logged_ = true;
-    for (const auto& [key, fact] : run.hyperparameters) put(logged_values_, normal(key), fact.value, fact.place);
+    any_run_ |= !run.scores.empty();
+    for (const auto& [key, fact] : run.hyperparameters) put(logged_values_, normal(key), fact.value, fact.place, true);
   }
   read_commands(facts.readme, facts.readme_file, false);
   for (const SourceFile& source : facts.sources) {
@@ -70,7 +70,7 @@ void Settings::read_commands(const std::string& text, const std::string& file, b
         std::string value =
             stop < line.size() && (line[stop] == '=' || line[stop] == ' ') ? value_at(line, stop + 1) : "";
         if (value.empty() || value.rfind("--", 0) == 0) value = "True";
-        put(command_values_, std::move(key), std::move(value), {file, number});
+        put(command_values_, std::move(key), std::move(value), {file, number}, false);
         at = stop;
         continue;
       }
@@ -82,7 +82,7 @@ void Settings::read_commands(const std::string& text, const std::string& file, b
       if (upper && stop - at >= 3 && stop < line.size() && line[stop] == '=' && line.compare(stop, 2, "==") != 0) {
         std::string value = value_at(line, stop + 1);
         if (value.find('$') == std::string::npos)
-          put(command_values_, normal(line.substr(at, stop - at)), value, {file, number});
+          put(command_values_, normal(line.substr(at, stop - at)), value, {file, number}, false);
       }
       at = stop;
     }
