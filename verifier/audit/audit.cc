@@ -5,7 +5,7 @@
 
 namespace fairway::audit {
 
-verifier::Report audit(const RecordFolder& folder) {
+verifier::Report audit(const RecordFolder& folder, const AuditOptions& options) {
   Facts facts = read_facts(folder);
   verifier::Report report;
   report.subject_path = facts.folder;
@@ -20,7 +20,9 @@ verifier::Report audit(const RecordFolder& folder) {
   check_byte_accounting(facts, match, report);
   check_data_split(facts, match, report);
   check_evidence(facts, match, report);
-  for (verifier::Check& c : audit_source(facts)) report.checks.push_back(std::move(c));
+  if (options.legality) {
+    for (verifier::Check& c : audit_source(facts)) report.checks.push_back(std::move(c));
+  }
   return report;
 }
 

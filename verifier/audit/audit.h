@@ -10,7 +10,11 @@ namespace fairway::audit {
 /// Reads every file the checks need. Bounds that were crossed and files that could not be read are in Facts::problems.
 Facts read_facts(const RecordFolder& folder);
 
+struct AuditOptions {
+  bool legality = true;  ///< false: sources are not judged; most of the time of an audit goes there
+};
+
 /// The report of a folder, one check per id of verifier/RULES.md. A file that cannot be read never ends the audit.
-verifier::Report audit(const RecordFolder& folder);
+verifier::Report audit(const RecordFolder& folder, const AuditOptions& options = {});
 
 }  // namespace fairway::audit

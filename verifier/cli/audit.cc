@@ -25,6 +25,7 @@ struct Source {
   std::string repository, base, path;
   std::vector<std::string> refs;
   unsigned threads = 1;
+  audit::AuditOptions options;
 };
 
 /// One reference a line; blank lines and lines that start with '#' are skipped.
@@ -43,9 +44,9 @@ Result<std::vector<std::string>> read_refs(const std::string& path) {
 }
 
 /// A reference whose folder cannot be had gets a report that says why: one of many must not end the others.
-Result<Report> audit_ref(audit::GitRepository& repository, const std::string& ref, const std::string& path) {
+Result<Report> audit_ref(audit::GitRepository& repository, const std::string& ref, const std::string& path, const audit::AuditOptions& options) {
   auto folder = repository.folder(ref, path);
-  if (folder) return audit::audit(**folder);
+  if (folder) return audit::audit(**folder, options);
   if (folder.error().code != Errc::kData && path.empty()) return folder.error();
   Report report;
   report.subject_path = path;
@@ -76,7 +77,7 @@ Status audit_refs(const Source& source, Print print) {
         if (problem || next_to_take >= source.refs.size()) return;
         i = next_to_take++;
       }
-      Result<Report> report = audit_ref(**repository, source.refs[i], source.path);
+      Result<Report> report = audit_ref(**repository, source.refs[i], source.path, source.options);
       const std::lock_guard lock(mutex);
       if (!report) {
         if (!problem) problem = report.error();
@@ -111,6 +112,7 @@ ExitCode run_audit(const Arguments& arguments) {
       ("refs-from", po::value<std::string>()->default_value(""), "file with one reference a line")
       ("base", po::value<std::string>()->default_value(""), "branch that references are compared with; default: main or master")
       ("path", po::value<std::string>()->default_value(""), "this folder of the reference, instead of choosing one")
+      ("skip-legality", "leave the sources out: bytes, times, scores and evidence only, which is much faster")
       ("threads", po::value<int>()->default_value(0), "references audited at the same time; 0: all cores");
   add_report(parser);
   bool help = false;
@@ -121,7 +123,8 @@ ExitCode run_audit(const Arguments& arguments) {
   const int threads = v["threads"].as<int>();
   if (threads < 0 || threads > 256) return Error{Errc::kUsage, "--threads", "must be from 0 to 256"};
 
-  Source source{v["git"].as<std::string>(), v["base"].as<std::string>(), v["path"].as<std::string>(), {}, 1};
+  Source source{v["git"].as<std::string>(), v["base"].as<std::string>(), v["path"].as<std::string>(), {}, 1, {}};
+  source.options.legality = v.count("skip-legality") == 0;
   source.threads = threads > 0 ? static_cast<unsigned>(threads) : std::max(1u, std::thread::hardware_concurrency());
   if (v.count("ref") != 0) source.refs = v["ref"].as<std::vector<std::string>>();
   if (const std::string list = v["refs-from"].as<std::string>(); !list.empty()) {
@@ -149,7 +152,7 @@ ExitCode run_audit(const Arguments& arguments) {
   };
   if (directory) {
     FAIRWAY_ASSIGN(auto folder, audit::open_directory(v["DIR"].as<std::string>()));
-    Report report = audit::audit(*folder);
+    Report report = audit::audit(*folder, source.options);
     print(report);
   } else {
     FAIRWAY_TRY(audit_refs(source, print));

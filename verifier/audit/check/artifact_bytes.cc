@@ -139,7 +139,7 @@ void check_artifact_bytes(const Facts& facts, const ClaimMatch& match, verifier:
     }
     if (f.bytes > 0) smallest_logged = std::min(smallest_logged, f.bytes);
     add(f);
-    if (const SizeLine* trap = unit_trap(*run); trap != nullptr) {
+    if (const SizeLine* trap = facts.claims.bytes_total ? nullptr : unit_trap(*run); trap != nullptr) {
       add({Verdict::kReview, fmt::format("\"{}\" is {} bytes if that is MiB: how many bytes exactly?", trap->label, trap->mebi ? trap->bytes : trap->bytes / 1'000'000 * 1'048'576),
            trap->bytes, {trap->place}});
     }

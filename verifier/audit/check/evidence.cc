@@ -7,7 +7,6 @@
 
 #include "verifier/audit/check/checks.h"
 #include "verifier/audit/check/track.h"
-#include "verifier/audit/read/text.h"
 
 namespace fairway::audit {
 

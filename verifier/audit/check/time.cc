@@ -5,6 +5,7 @@
 
 #include "verifier/audit/check/checks.h"
 #include "verifier/audit/check/track.h"
+#include "verifier/audit/read/text.h"
 
 namespace fairway::audit {
 
@@ -15,6 +16,30 @@ namespace {
 
 /// The step that was running when the clock ran out may end. Late steps take up to twice the average; below a second nobody cares.
 double grace_ms(const LoggedRun& run) { return std::max(1000.0, run.step_avg_ms ? 2 * run.step_avg_ms->value : 0.0); }
+
+/// A script that stops itself at the cap runs one step beyond it, which a recompilation may make seconds long. More is no step.
+constexpr double kSlowStepMs = 10'000;
+
+bool stops_itself(const LoggedRun& run) {
+  if (!run.stop_reason || run.stop_reason->value.find("wallclock") == std::string::npos) return false;
+  const auto cap = run.hyperparameters.find("max_wallclock_seconds");
+  const auto seconds = cap == run.hyperparameters.end() ? std::nullopt : number_at(cap->second.value);
+  return !seconds || seconds->value * 1000 <= kTimeLimitMs;
+}
+
+/// A line about calibration after a run that spent the whole limit on training. Text the model made itself is allowed for it.
+const LogMarker* late_calibration(const LoggedRun& run) {
+  if (!run.stop_reason || !run.train_time_ms || run.train_time_ms->value < kTimeLimitMs - 1000) return nullptr;
+  // A script that keeps seconds back for calibration counts it as training.
+  const auto reserve = run.hyperparameters.find("gptq_reserve_seconds");
+  if (reserve != run.hyperparameters.end() && number_at(reserve->second.value).value_or(Number{}).value > 0) return nullptr;
+  const LogMarker* found = nullptr;
+  for (const LogMarker& m : run.markers) {
+    if (contains_lower(m.text, "generat") || contains_lower(m.text, "autoregressive") || contains_lower(m.text, "self")) return nullptr;
+    if (found == nullptr && m.place.line > run.stop_reason->place.line && contains_lower(m.text, "calibrat")) found = &m;
+  }
+  return found;
+}
 
 std::string seconds(double ms) { return fmt::format("{:.1f} s", ms / 1000); }
 
@@ -85,9 +110,16 @@ void check_train(const Facts& facts, const ClaimMatch& match, Track track, verif
             ms, place);
     } else if (ms > kTimeLimitMs + grace_ms(*run)) {
       const double over = ms - kTimeLimitMs;
-      const bool shown = track == Track::kRecord && run->world_size;
-      raise(check, shown ? Verdict::kFail : Verdict::kReview,
-            fmt::format("training took {}, {} beyond the limit and more than one step{}", seconds(ms), seconds(over), shown ? "" : ": does the limit apply to this entry?"), ms, place);
+      if (track != Track::kRecord || !run->world_size) {
+        raise(check, Verdict::kReview, fmt::format("training took {}, {} beyond the limit: does the limit apply to this entry?", seconds(ms), seconds(over)), ms, place);
+      } else if (over <= kSlowStepMs && stops_itself(*run)) {
+        raise(check, Verdict::kReview, fmt::format("training took {}, {} beyond the limit: was that one slow step?", seconds(ms), seconds(over)), ms, place);
+      } else {
+        raise(check, Verdict::kFail, fmt::format("training took {}, {} beyond the limit and more than one step", seconds(ms), seconds(over)), ms, place);
+      }
+    }
+    if (const LogMarker* late = gpus ? nullptr : late_calibration(*run); late != nullptr) {
+      raise(check, Verdict::kReview, "calibration starts after the whole limit was spent on training: on which data, and does it count?", ms, late->place);
     }
   }
   if (check.status == Verdict::kPass && timed == 0) {

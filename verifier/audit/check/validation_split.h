@@ -19,7 +19,7 @@ struct KnownSplit {
   int64_t tokens;
 };
 
-/// Counts after cutting to a multiple of the sequence length; uncut ones are at most a window larger.
+/// Counts after cutting to a multiple of the sequence length; other lengths and re-exports give some thousands more or fewer.
 inline constexpr std::array<KnownSplit, 5> kKnownSplits = {{{"sp1024", 62'021'632},
                                                             {"sp4096", 45'508'608},
                                                             {"sp8192", 40'540'160},
@@ -27,11 +27,10 @@ inline constexpr std::array<KnownSplit, 5> kKnownSplits = {{{"sp1024", 62'021'63
                                                             {"sp1024, first export", 63'779'840}}};
 
 struct ValidationSplit {
-  const KnownSplit* known;  ///< the split whose count the run's is
-  bool full;                ///< the run's count is that of the whole split
+  const KnownSplit* known;
 };
 
-/// The split a run was scored on, by its number of validation tokens; nothing if the count is of no published tokenizer.
+/// The whole split of a published tokenizer, if the run's number of validation tokens is its.
 std::optional<ValidationSplit> split_of(const LoggedRun& run);
 
 }  // namespace fairway::audit

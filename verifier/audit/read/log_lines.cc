@@ -171,7 +171,7 @@ void scan_train(std::string_view lowered, int64_t number, std::vector<LogEvent>&
 std::optional<SizeLine::Kind> size_kind(std::string_view label) {
   auto has = [&](std::string_view w) { return label.find(w) != kNone; };
   // A limit, a target or a state on the way is not a size of what was submitted.
-  for (const auto word : {"limit"sv, "target"sv, "budget"sv, "headroom"sv, "pre_prune"sv, "cap"sv, "margin"sv, "remaining"sv, "max_"sv}) {
+  for (const auto word : {"limit"sv, "target"sv, "budget"sv, "headroom"sv, "pre_prune"sv, "cap"sv, "margin"sv, "remaining"sv, "max_"sv, "val_"sv, "token"sv}) {
     if (has(word)) return std::nullopt;
   }
   if (has("serialized model") || has("model_bytes") || has("compressed model") || has("quantized model")) return SizeLine::Kind::kModel;
@@ -220,6 +220,8 @@ void scan_sizes(std::string_view line, std::string_view lowered, int64_t number,
     if (rest.starts_with("bytes")) from = static_cast<size_t>(rest.data() - lowered.data()) + 5;
     const auto kind = size_kind(label);
     if (!kind || s.bytes < (*kind == SizeLine::Kind::kCode ? 500 : 20'000)) continue;
+    // "total_bytes=151080891" is the validation text, not an artifact.
+    if (*kind == SizeLine::Kind::kTotal && s.bytes > 100'000'000 && label.find("submission") == kNone) continue;
     s.kind = *kind;
     s.label = trim(line.substr(0, at)).substr(0, 200);
     s.compressed = names_codec(label);
