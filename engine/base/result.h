@@ -16,6 +16,7 @@ namespace fairway {
 
 /// A code exists only if some caller acts differently on it. Numbers are never reused.
 enum class Errc : uint16_t {
+  kDisproved = 1,     ///< a verification came out false: a signature, a proof or a digest does not match
   kUsage = 64,        ///< the command line is wrong
   kData = 65,         ///< an input exists but its content is unusable (format, range, mismatch, corrupt)
   kNoInput = 66,      ///< an input does not exist or cannot be opened
