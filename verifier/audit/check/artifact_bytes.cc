@@ -23,7 +23,8 @@ const FileEntry* main_script(const Facts& facts) {
     if (!f.path.ends_with(".py")) continue;
     const std::string_view name = std::string_view(f.path).substr(f.path.rfind('/') + 1);
     const bool trains = name == "train_gpt.py" || (!best_trains && name.starts_with("train"));
-    if (best == nullptr || (trains && !best_trains) || (trains == best_trains && f.size_bytes > best->size_bytes && name != "train_gpt.py")) {
+    if (best == nullptr || (trains && !best_trains) ||
+        (trains == best_trains && f.size_bytes > best->size_bytes && name != "train_gpt.py")) {
       best = &f;
       best_trains = trains;
     }
@@ -33,7 +34,8 @@ const FileEntry* main_script(const Facts& facts) {
 }
 
 bool is_packed(const Facts& facts, const std::string& path) {
-  return std::any_of(facts.sources.begin(), facts.sources.end(), [&](const SourceFile& s) { return s.unpacked && s.path == path; });
+  return std::any_of(facts.sources.begin(), facts.sources.end(),
+                     [&](const SourceFile& s) { return s.unpacked && s.path == path; });
 }
 
 /// A model shipped in the folder, with content or at least with its size.
@@ -41,8 +43,12 @@ const FileEntry* shipped_model(const Facts& facts) {
   const FileEntry* best = nullptr;
   for (const FileEntry& f : facts.files) {
     const std::string name = lower(f.path);
-    const bool model = name.ends_with(".ptz") || name.ends_with(".hgz") || (name.find("model") != std::string::npos && (name.ends_with(".xz") || name.ends_with(".zst") || name.ends_with(".lzma") || name.ends_with(".npz")));
-    if (model && (f.state == FileState::kPresent || f.state == FileState::kTooLarge) && (best == nullptr || f.size_bytes > best->size_bytes)) best = &f;
+    const bool model = name.ends_with(".ptz") || name.ends_with(".hgz") ||
+                       (name.find("model") != std::string::npos && (name.ends_with(".xz") || name.ends_with(".zst") ||
+                                                                    name.ends_with(".lzma") || name.ends_with(".npz")));
+    if (model && (f.state == FileState::kPresent || f.state == FileState::kTooLarge) &&
+        (best == nullptr || f.size_bytes > best->size_bytes))
+      best = &f;
   }
   return best;
 }
@@ -73,21 +79,30 @@ Finding judge_run(const LoggedRun& run, const FileEntry* script, bool packed) {
     if (run.model_bytes->value > kArtifactLimitBytes || f.bytes > kArtifactLimitBytes) {
       const bool agrees = printed == 0 || printed > kArtifactLimitBytes;
       f.status = agrees ? Verdict::kFail : Verdict::kReview;
-      f.message = agrees ? fmt::format("model {} and code {} take {} bytes, {} over the limit", run.model_bytes->value, code, f.bytes, f.bytes - kArtifactLimitBytes)
-                         : fmt::format("model {} and code {} would take {} bytes, but the log prints a total of {}: which model was counted?", run.model_bytes->value, code, f.bytes, printed);
+      f.message = agrees ? fmt::format("model {} and code {} take {} bytes, {} over the limit", run.model_bytes->value,
+                                       code, f.bytes, f.bytes - kArtifactLimitBytes)
+                         : fmt::format(
+                               "model {} and code {} would take {} bytes, but the log prints a total of {}: which "
+                               "model was counted?",
+                               run.model_bytes->value, code, f.bytes, printed);
       return f;
     }
     if (printed > kArtifactLimitBytes) {
       f.status = Verdict::kReview;
-      f.message = fmt::format("the log counts {} bytes, the model and the {} take {}: which code counts?", printed, packed ? "packed script" : "shipped script", f.bytes);
+      f.message = fmt::format("the log counts {} bytes, the model and the {} take {}: which code counts?", printed,
+                              packed ? "packed script" : "shipped script", f.bytes);
     }
     return f;
   }
-  const bool exact = std::any_of(run.sizes.begin(), run.sizes.end(), [&](const SizeLine& s) { return s.exact && s.place.line == run.total_bytes->place.line; });
+  const bool exact = std::any_of(run.sizes.begin(), run.sizes.end(), [&](const SizeLine& s) {
+    return s.exact && s.place.line == run.total_bytes->place.line;
+  });
   if (printed <= kArtifactLimitBytes) return f;
   f.status = exact && !packed ? Verdict::kFail : Verdict::kReview;
-  f.message = exact ? fmt::format("the log counts {} bytes, {} over the limit{}", printed, printed - kArtifactLimitBytes, packed ? "; the script is shipped packed: which code counts?" : "")
-                    : fmt::format("the log prints the size rounded, about {} bytes: how many are they exactly?", printed);
+  f.message = exact
+                  ? fmt::format("the log counts {} bytes, {} over the limit{}", printed, printed - kArtifactLimitBytes,
+                                packed ? "; the script is shipped packed: which code counts?" : "")
+                  : fmt::format("the log prints the size rounded, about {} bytes: how many are they exactly?", printed);
   return f;
 }
 
@@ -95,7 +110,9 @@ Finding judge_run(const LoggedRun& run, const FileEntry* script, bool packed) {
 const SizeLine* unit_trap(const LoggedRun& run) {
   for (const SizeLine& s : run.sizes) {
     if (s.exact || s.kind != SizeLine::Kind::kTotal || run.model_bytes) continue;
-    if (s.mebi ? s.bytes > kArtifactLimitBytes : s.bytes <= kArtifactLimitBytes && s.bytes > kArtifactLimitBytes * 1'000'000 / 1'048'576) return &s;
+    if (s.mebi ? s.bytes > kArtifactLimitBytes
+               : s.bytes <= kArtifactLimitBytes && s.bytes > kArtifactLimitBytes * 1'000'000 / 1'048'576)
+      return &s;
   }
   return nullptr;
 }
@@ -112,7 +129,8 @@ void check_artifact_bytes(const Facts& facts, const ClaimMatch& match, verifier:
     if (f.bytes == 0) return;
     ++counted;
     largest = std::max(largest, f.bytes);
-    const bool heavier = f.status == Verdict::kFail ? check.status != Verdict::kFail : f.status == Verdict::kReview && check.status == Verdict::kPass;
+    const bool heavier = f.status == Verdict::kFail ? check.status != Verdict::kFail
+                                                    : f.status == Verdict::kReview && check.status == Verdict::kPass;
     if (heavier) {
       check.status = f.status;
       check.message = f.message;
@@ -140,8 +158,11 @@ void check_artifact_bytes(const Facts& facts, const ClaimMatch& match, verifier:
     if (f.bytes > 0) smallest_logged = std::min(smallest_logged, f.bytes);
     add(f);
     if (const SizeLine* trap = facts.claims.bytes_total ? nullptr : unit_trap(*run); trap != nullptr) {
-      add({Verdict::kReview, fmt::format("\"{}\" is {} bytes if that is MiB: how many bytes exactly?", trap->label, trap->mebi ? trap->bytes : trap->bytes / 1'000'000 * 1'048'576),
-           trap->bytes, {trap->place}});
+      add({Verdict::kReview,
+           fmt::format("\"{}\" is {} bytes if that is MiB: how many bytes exactly?", trap->label,
+                       trap->mebi ? trap->bytes : trap->bytes / 1'000'000 * 1'048'576),
+           trap->bytes,
+           {trap->place}});
     }
   }
   std::vector<std::pair<std::string, Fact<int64_t>>> said;
@@ -153,9 +174,12 @@ void check_artifact_bytes(const Facts& facts, const ClaimMatch& match, verifier:
       add({Verdict::kPass, "", bytes.value, {}});
       continue;
     }
-    Finding f{Verdict::kFail, fmt::format("submission.json says {} bytes{}, {} over the limit{}", bytes.value, whose, bytes.value - kArtifactLimitBytes,
-                                          bytes.value <= kMebiLimitBytes ? " (16 MB are 16,000,000 bytes, not 16 MiB)" : ""),
-              bytes.value, {bytes.place}};
+    Finding f{Verdict::kFail,
+              fmt::format("submission.json says {} bytes{}, {} over the limit{}", bytes.value, whose,
+                          bytes.value - kArtifactLimitBytes,
+                          bytes.value <= kMebiLimitBytes ? " (16 MB are 16,000,000 bytes, not 16 MiB)" : ""),
+              bytes.value,
+              {bytes.place}};
     // The uncompressed size put in the wrong place: the log knows better.
     if (smallest_logged <= kArtifactLimitBytes) {
       f.status = Verdict::kReview;
@@ -172,7 +196,8 @@ void check_artifact_bytes(const Facts& facts, const ClaimMatch& match, verifier:
       f.message = fmt::format("{} has {} bytes: is it the artifact?", model->path, model->size_bytes);
     } else if (bytes > kArtifactLimitBytes) {
       f.status = packed ? Verdict::kFail : Verdict::kReview;
-      f.message = fmt::format("{} and {} take {} bytes{}", model->path, script->path, bytes, packed ? "" : ": is the code counted compressed?");
+      f.message = fmt::format("{} and {} take {} bytes{}", model->path, script->path, bytes,
+                              packed ? "" : ": is the code counted compressed?");
     }
     add(f);
   }
@@ -181,7 +206,8 @@ void check_artifact_bytes(const Facts& facts, const ClaimMatch& match, verifier:
     check.message = "neither a log nor submission.json counts the artifact's bytes";
   } else {
     check.measured = std::to_string(largest);
-    if (check.status == Verdict::kPass) check.message = fmt::format("at most {} of {} bytes, code and compressed model", largest, kArtifactLimitBytes);
+    if (check.status == Verdict::kPass)
+      check.message = fmt::format("at most {} of {} bytes, code and compressed model", largest, kArtifactLimitBytes);
   }
   report.checks.push_back(std::move(check));
 }

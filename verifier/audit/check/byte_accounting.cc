@@ -1,5 +1,5 @@
-/// score.byte_accounting: val_bpb · ln 2 / val_loss is tokens per byte. The validation text is the same for everybody, so tokens divided by
-/// that ratio must give its bytes, whatever the tokenizer.
+/// score.byte_accounting: val_bpb · ln 2 / val_loss is tokens per byte. The validation text is the same for everybody,
+/// so tokens divided by that ratio must give its bytes, whatever the tokenizer.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -28,12 +28,15 @@ struct Ratio {
 };
 
 std::optional<Ratio> ratio_of(const ScoreLine& s) {
-  if (!s.val_loss || !s.val_bpb || *s.val_loss <= 0 || *s.val_bpb <= 0 || s.bpb_decimals < 3 || s.loss_decimals < 3) return std::nullopt;
+  if (!s.val_loss || !s.val_bpb || *s.val_loss <= 0 || *s.val_bpb <= 0 || s.bpb_decimals < 3 || s.loss_decimals < 3)
+    return std::nullopt;
   return Ratio{&s, *s.val_bpb * kLn2 / *s.val_loss,
                0.5 * std::pow(10, -s.bpb_decimals) / *s.val_bpb + 0.5 * std::pow(10, -s.loss_decimals) / *s.val_loss};
 }
 
-bool near(double value, double expected, double relative_error) { return std::abs(value / expected - 1) <= kRelativeSlack + relative_error; }
+bool near(double value, double expected, double relative_error) {
+  return std::abs(value / expected - 1) <= kRelativeSlack + relative_error;
+}
 
 enum class Fit { kText, kLess, kMore };
 
@@ -45,7 +48,8 @@ Fit fit_of(double bytes, double relative_error) {
   return bytes < kValidationTextBytes[0] ? Fit::kLess : Fit::kMore;
 }
 
-/// A table of bytes per token that counts the leading space of a piece, in a file whose evaluation adds that space again.
+/// A table of bytes per token that counts the leading space of a piece, in a file whose evaluation adds that space
+/// again.
 void check_table_code(const Facts& facts, bool logs_fit, Check& check) {
   if (logs_fit) return;
   for (const SourceFile& s : facts.sources) {
@@ -55,15 +59,19 @@ void check_table_code(const Facts& facts, bool logs_fit, Check& check) {
     for (std::string_view line; lines.next(line);) {
       const std::string_view code = trim(line.substr(0, line.find('#')));
       const size_t encoded = code.find(".encode(");
-      const bool of_rest = code.find("[1:]") != std::string_view::npos && encoded != std::string_view::npos && code.find("+ 1", encoded) != std::string_view::npos;
+      const bool of_rest = code.find("[1:]") != std::string_view::npos && encoded != std::string_view::npos &&
+                           code.find("+ 1", encoded) != std::string_view::npos;
       if (counted == 0 && of_rest && code.find("bytes") < code.find('=')) counted = lines.number();
       const size_t plus = code.find("+=");
-      const bool adds = plus != std::string_view::npos && code.find("has_leading_space", plus) != std::string_view::npos && code.find("boundary", plus) != std::string_view::npos;
+      const bool adds = plus != std::string_view::npos &&
+                        code.find("has_leading_space", plus) != std::string_view::npos &&
+                        code.find("boundary", plus) != std::string_view::npos;
       if (counted != 0 && added == 0 && adds) added = lines.number();
     }
     if (counted == 0 || added == 0) continue;
     check.status = Verdict::kFail;
-    check.message = "the table counts the leading space of a piece as a byte, and the evaluation adds it again: val_bpb is too low";
+    check.message =
+        "the table counts the leading space of a piece as a byte, and the evaluation adds it again: val_bpb is too low";
     check.evidence = {{s.name, counted, 0}, {s.name, added, 0}};
     return;
   }
@@ -101,7 +109,8 @@ void check_byte_accounting(const Facts& facts, const ClaimMatch& match, verifier
     if (!run.val_tokens) {
       // Without a token count only the ratios of the known tokenizers can be recognised.
       judged += std::any_of(kKnownSplits.begin(), kKnownSplits.end(), [&](const KnownSplit& k) {
-        return near(main->tokens_per_byte, static_cast<double>(k.tokens) / kValidationTextBytes[0], main->relative_error);
+        return near(main->tokens_per_byte, static_cast<double>(k.tokens) / kValidationTextBytes[0],
+                    main->relative_error);
       });
       continue;
     }
@@ -114,22 +123,31 @@ void check_byte_accounting(const Facts& facts, const ClaimMatch& match, verifier
       return r && fit_of(tokens / r->tokens_per_byte, r->relative_error) == Fit::kText;
     });
     if (other_fits) {
-      worse(Verdict::kReview, fmt::format("val_loss {} and val_bpb {} of \"{}\" do not belong together (other lines of the run do): of what is this val_bpb the score?",
-                                          *main->line->val_loss, *main->line->val_bpb, main->line->tag),
+      worse(Verdict::kReview,
+            fmt::format("val_loss {} and val_bpb {} of \"{}\" do not belong together (other lines of the run do): of "
+                        "what is this val_bpb the score?",
+                        *main->line->val_loss, *main->line->val_bpb, main->line->tag),
             *main->line, bytes);
     } else if (split || fit == Fit::kMore) {
-      const std::string message = fmt::format("val_bpb counts {:.1f} % {} bytes than the validation text has ({:.4f} tokens per byte over {:.0f} tokens)",
-                                              std::abs(bytes / kValidationTextBytes[0] - 1) * 100, fit == Fit::kMore ? "more" : "fewer", main->tokens_per_byte, tokens);
-      // More bytes make the score better than it is. Several lines of a run that agree on them leave a wrong table as the only explanation.
+      const std::string message = fmt::format(
+          "val_bpb counts {:.1f} % {} bytes than the validation text has ({:.4f} tokens per byte over {:.0f} tokens)",
+          std::abs(bytes / kValidationTextBytes[0] - 1) * 100, fit == Fit::kMore ? "more" : "fewer",
+          main->tokens_per_byte, tokens);
+      // More bytes make the score better than it is. Several lines of a run that agree on them leave a wrong table as
+      // the only explanation.
       const auto agreeing = std::count_if(run.scores.begin(), run.scores.end(), [&](const ScoreLine& s) {
         const auto r = ratio_of(s);
         return r && near(r->tokens_per_byte, main->tokens_per_byte, r->relative_error + main->relative_error);
       });
       const bool shown = split && fit == Fit::kMore && agreeing >= 2;
-      worse(shown ? Verdict::kFail : Verdict::kReview, shown ? message : message + ": which text, which byte table, and are loss and bpb of one model?", *main->line, bytes);
+      worse(shown ? Verdict::kFail : Verdict::kReview,
+            shown ? message : message + ": which text, which byte table, and are loss and bpb of one model?",
+            *main->line, bytes);
     } else {
-      worse(Verdict::kReview, fmt::format("{:.0f} tokens at {:.4f} tokens per byte are {:.0f} bytes, not the whole validation text: which part was scored?", tokens,
-                                          main->tokens_per_byte, bytes),
+      worse(Verdict::kReview,
+            fmt::format("{:.0f} tokens at {:.4f} tokens per byte are {:.0f} bytes, not the whole validation text: "
+                        "which part was scored?",
+                        tokens, main->tokens_per_byte, bytes),
             *main->line, bytes);
     }
   }

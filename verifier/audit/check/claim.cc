@@ -40,8 +40,8 @@ double mean_of(const std::vector<TagValue>& values) {
 
 std::string seed_text(const LoggedRun& run) { return run.seed ? std::to_string(run.seed->value) : ""; }
 
-/// The sets of runs whose mean a claim may be: all; those of the seeds the JSON names; the last of each seed; the same without repetition of
-/// a value (a log copied under two names).
+/// The sets of runs whose mean a claim may be: all; those of the seeds the JSON names; the last of each seed; the same
+/// without repetition of a value (a log copied under two names).
 std::vector<std::vector<TagValue>> groups(const Facts& facts, const std::vector<TagValue>& all) {
   std::vector<std::vector<TagValue>> out = {all};
   auto add = [&](std::vector<TagValue> g) {
@@ -72,7 +72,8 @@ std::vector<std::vector<TagValue>> groups(const Facts& facts, const std::vector<
   return out;
 }
 
-/// Larger is better: final before diagnostic, mean before best before other, more runs, printed with more digits, printed later.
+/// Larger is better: final before diagnostic, mean before best before other, more runs, printed with more digits,
+/// printed later.
 struct Rank {
   bool final_value;
   int kind;
@@ -82,7 +83,8 @@ struct Rank {
   auto operator<=>(const Rank&) const = default;
 };
 
-ClaimMatch make_match(ClaimMatch::Kind kind, const std::vector<TagValue>& matched, const std::vector<TagValue>& all, double value) {
+ClaimMatch make_match(ClaimMatch::Kind kind, const std::vector<TagValue>& matched, const std::vector<TagValue>& all,
+                      double value) {
   ClaimMatch m;
   m.kind = kind;
   m.tag = matched.front().line->tag;
@@ -128,7 +130,10 @@ double claim_tolerance(const Facts& facts) {
   if (at == facts.claims.scalars.end()) return 5.1e-5;
   const std::string& text = at->second.value;
   const size_t point = text.find('.');
-  const size_t decimals = point == std::string::npos ? 0 : text.find_first_not_of("0123456789", point + 1) == std::string::npos ? text.size() - point - 1 : 8;
+  const size_t decimals = point == std::string::npos ? 0
+                          : text.find_first_not_of("0123456789", point + 1) == std::string::npos
+                              ? text.size() - point - 1
+                              : 8;
   return decimals >= 4 ? 5.1e-5 : 0.51 * std::pow(10.0, -static_cast<double>(std::max<size_t>(decimals, 2)));
 }
 
@@ -138,7 +143,8 @@ ClaimMatch match_claim(const Facts& facts) {
   const double claim = facts.claims.val_bpb->value, tolerance = claim_tolerance(facts);
   Rank best_rank{};
   const auto tags = values_by_tag(facts);
-  auto consider = [&](ClaimMatch::Kind kind, int order, const std::vector<TagValue>& matched, const std::vector<TagValue>& all, double value) {
+  auto consider = [&](ClaimMatch::Kind kind, int order, const std::vector<TagValue>& matched,
+                      const std::vector<TagValue>& all, double value) {
     const ScoreLine& line = *matched.front().line;
     const Rank rank{!line.diagnostic, order, matched.size(), line.bpb_decimals, line.place.line};
     if (best.kind != ClaimMatch::Kind::kNone && rank <= best_rank) return;
@@ -155,14 +161,20 @@ ClaimMatch match_claim(const Facts& facts) {
         break;
       }
     }
-    const auto lowest = std::min_element(all.begin(), all.end(), [](const TagValue& a, const TagValue& b) { return *a.line->val_bpb < *b.line->val_bpb; });
-    if (all.size() > 1 && std::abs(*lowest->line->val_bpb - claim) <= tolerance) consider(ClaimMatch::Kind::kBest, 2, {*lowest}, all, *lowest->line->val_bpb);
+    const auto lowest = std::min_element(all.begin(), all.end(), [](const TagValue& a, const TagValue& b) {
+      return *a.line->val_bpb < *b.line->val_bpb;
+    });
+    if (all.size() > 1 && std::abs(*lowest->line->val_bpb - claim) <= tolerance)
+      consider(ClaimMatch::Kind::kBest, 2, {*lowest}, all, *lowest->line->val_bpb);
     for (const TagValue& v : all) {
-      if (std::abs(*v.line->val_bpb - claim) <= tolerance) consider(ClaimMatch::Kind::kOther, 1, {v}, all, *v.line->val_bpb);
+      if (std::abs(*v.line->val_bpb - claim) <= tolerance)
+        consider(ClaimMatch::Kind::kOther, 1, {v}, all, *v.line->val_bpb);
     }
   }
   if (best.kind != ClaimMatch::Kind::kMean || best.diagnostic) {
-    if (auto seeds = match_seeds(facts, claim, tolerance); seeds && (best.kind == ClaimMatch::Kind::kNone || !seeds->diagnostic)) best = std::move(*seeds);
+    if (auto seeds = match_seeds(facts, claim, tolerance);
+        seeds && (best.kind == ClaimMatch::Kind::kNone || !seeds->diagnostic))
+      best = std::move(*seeds);
   }
   // A value printed within a line of its own kind only once, such as an earlier line of the tag.
   if (best.kind == ClaimMatch::Kind::kNone) {

@@ -14,7 +14,8 @@ using verifier::Verdict;
 
 namespace {
 
-/// Shards of the data set that was rebuilt locally with a shuffled document order: four of five validation documents are in its training part.
+/// Shards of the data set that was rebuilt locally with a shuffled document order: four of five validation documents
+/// are in its training part.
 constexpr int64_t kOverlappingShards = 1499;
 
 struct Collector {
@@ -44,24 +45,33 @@ void check_runs(const Facts& facts, const ClaimMatch& match, Track track, Collec
     for (const char* key : {"train_on_val", "val_only", "train_on_val_only"}) {
       const auto at = run.hyperparameters.find(key);
       if (at != run.hyperparameters.end() && is_on(at->second.value)) {
-        out.raise(Verdict::kFail, fmt::format("the log says {}={}: trained on validation data", key, at->second.value), at->second.place);
+        out.raise(Verdict::kFail, fmt::format("the log says {}={}: trained on validation data", key, at->second.value),
+                  at->second.place);
       }
     }
     for (const char* key : {"train_files", "train_loader", "pattern_train"}) {
       const auto at = run.hyperparameters.find(key);
       if (at != run.hyperparameters.end() && at->second.value.find("fineweb_val") != std::string::npos) {
-        out.raise(Verdict::kFail, fmt::format("the log names validation shards as training data ({})", at->second.value), at->second.place);
+        out.raise(Verdict::kFail,
+                  fmt::format("the log names validation shards as training data ({})", at->second.value),
+                  at->second.place);
       }
     }
     if (run.train_shards && run.train_shards->value == kOverlappingShards) {
-      out.raise(Verdict::kReview, fmt::format("{} training shards: the rebuilt data set whose training part holds most validation documents; which documents were trained on?", kOverlappingShards),
+      out.raise(Verdict::kReview,
+                fmt::format("{} training shards: the rebuilt data set whose training part holds most validation "
+                            "documents; which documents were trained on?",
+                            kOverlappingShards),
                 run.train_shards->place);
     }
     if (!run.val_tokens) continue;
     ++judged;
     // The smallest tokenizer's count of a full split is some 36 million.
     if (run.val_tokens->value < 30'000'000 && track != Track::kNonRecord) {
-      out.raise(Verdict::kReview, fmt::format("{} validation tokens are a part of the split: is the reported score that of the whole?", run.val_tokens->value), run.val_tokens->place);
+      out.raise(Verdict::kReview,
+                fmt::format("{} validation tokens are a part of the split: is the reported score that of the whole?",
+                            run.val_tokens->value),
+                run.val_tokens->place);
     }
   }
 }
@@ -78,15 +88,21 @@ void check_sources(const Facts& facts, Collector& out) {
       if (code.find("fineweb_val") == std::string_view::npos) continue;
       const size_t target = code.find("train_files");
       const size_t sign = code.find('=', target == std::string_view::npos ? 0 : target);
-      if (target == std::string_view::npos || sign == std::string_view::npos || code.find("fineweb_val") < sign) continue;
-      out.raise(Verdict::kReview, "the training files are validation shards in this line: is it used?", {s.name, lines.number()});
+      if (target == std::string_view::npos || sign == std::string_view::npos || code.find("fineweb_val") < sign)
+        continue;
+      out.raise(Verdict::kReview, "the training files are validation shards in this line: is it used?",
+                {s.name, lines.number()});
     }
   }
   for (const FileEntry& f : facts.files) {
     const std::string name = lower(std::string_view(f.path).substr(f.path.rfind('/') + 1));
-    const bool data = name.ends_with(".xz") || name.ends_with(".bin") || name.ends_with(".lzma") || name.ends_with(".zst") || name.ends_with(".npz") || name.ends_with(".npy");
+    const bool data = name.ends_with(".xz") || name.ends_with(".bin") || name.ends_with(".lzma") ||
+                      name.ends_with(".zst") || name.ends_with(".npz") || name.ends_with(".npy");
     if (data && name.find("prefix") != std::string::npos) {
-      out.raise(Verdict::kReview, fmt::format("{} ({} bytes) looks like stored validation tokens: what does it hold?", f.path, f.size_bytes), {f.path, 0});
+      out.raise(
+          Verdict::kReview,
+          fmt::format("{} ({} bytes) looks like stored validation tokens: what does it hold?", f.path, f.size_bytes),
+          {f.path, 0});
     }
   }
 }
@@ -103,7 +119,8 @@ void check_data_split(const Facts& facts, const ClaimMatch& match, verifier::Rep
       out.check.status = Verdict::kSkip;
       out.check.message = "no log tells the number of validation tokens";
     } else {
-      out.check.message = fmt::format("{} runs score the whole validation split; no sign of validation data in training", judged);
+      out.check.message =
+          fmt::format("{} runs score the whole validation split; no sign of validation data in training", judged);
     }
   }
   report.checks.push_back(std::move(out.check));

@@ -18,15 +18,45 @@ namespace {
 constexpr size_t kSeedsOfARecord = 3;
 
 bool has_final_score(const LoggedRun& run) {
-  return std::any_of(run.scores.begin(), run.scores.end(), [](const ScoreLine& s) { return s.val_bpb && !s.diagnostic; });
+  return std::any_of(run.scores.begin(), run.scores.end(),
+                     [](const ScoreLine& s) { return s.val_bpb && !s.diagnostic; });
 }
 
 /// Settings that make a configuration; what differs between any two runs (names, paths, measurements) is left out.
 bool is_configuration(const std::string& key) {
-  static const std::set<std::string> keys = {"num_layers", "model_dim", "num_heads", "num_kv_heads", "mlp_mult", "vocab_size", "train_seq_len", "train_batch_tokens",
-                                             "iterations", "warmdown_iters", "max_wallclock_seconds", "matrix_lr", "scalar_lr", "embed_lr", "tied_embed_lr", "muon_momentum",
-                                             "logit_softcap", "model_params", "bigram_vocab_size", "ema_decay", "weight_decay", "muon_wd", "ttt_enabled", "ttt_lr", "ttt_epochs",
-                                             "matrix_clip_sigmas", "embed_clip_sigmas", "matrix_bits", "embed_bits", "compressor", "num_loops", "loop_start", "loop_end"};
+  static const std::set<std::string> keys = {"num_layers",
+                                             "model_dim",
+                                             "num_heads",
+                                             "num_kv_heads",
+                                             "mlp_mult",
+                                             "vocab_size",
+                                             "train_seq_len",
+                                             "train_batch_tokens",
+                                             "iterations",
+                                             "warmdown_iters",
+                                             "max_wallclock_seconds",
+                                             "matrix_lr",
+                                             "scalar_lr",
+                                             "embed_lr",
+                                             "tied_embed_lr",
+                                             "muon_momentum",
+                                             "logit_softcap",
+                                             "model_params",
+                                             "bigram_vocab_size",
+                                             "ema_decay",
+                                             "weight_decay",
+                                             "muon_wd",
+                                             "ttt_enabled",
+                                             "ttt_lr",
+                                             "ttt_epochs",
+                                             "matrix_clip_sigmas",
+                                             "embed_clip_sigmas",
+                                             "matrix_bits",
+                                             "embed_bits",
+                                             "compressor",
+                                             "num_loops",
+                                             "loop_start",
+                                             "loop_end"};
   return keys.count(key) != 0;
 }
 
@@ -43,7 +73,8 @@ void check_seeds(const Facts& facts, const ClaimMatch& match, Track track, verif
   std::vector<const LoggedRun*> runs;
   for (size_t r = 0; r < facts.runs.size(); ++r) {
     const LoggedRun& run = facts.runs[r];
-    const bool reported = match.runs.empty() ? has_final_score(run) : std::find(match.runs.begin(), match.runs.end(), r) != match.runs.end();
+    const bool reported = match.runs.empty() ? has_final_score(run)
+                                             : std::find(match.runs.begin(), match.runs.end(), r) != match.runs.end();
     if (!reported) continue;
     runs.push_back(&run);
     if (run.seed) seeds.insert(run.seed->value);
@@ -59,8 +90,10 @@ void check_seeds(const Facts& facts, const ClaimMatch& match, Track track, verif
       const auto other = runs[i]->hyperparameters.find(key);
       if (other == runs[i]->hyperparameters.end() || other->second.value == value.value) continue;
       check.status = Verdict::kReview;
-      check.message = fmt::format("the runs differ in {}: {} and {}; are they seeds of one configuration?", key, value.value, other->second.value);
-      check.evidence = {{value.place.file, value.place.line, 0}, {other->second.place.file, other->second.place.line, 0}};
+      check.message = fmt::format("the runs differ in {}: {} and {}; are they seeds of one configuration?", key,
+                                  value.value, other->second.value);
+      check.evidence = {{value.place.file, value.place.line, 0},
+                        {other->second.place.file, other->second.place.line, 0}};
       report.checks.push_back(std::move(check));
       return;
     }
@@ -69,7 +102,8 @@ void check_seeds(const Facts& facts, const ClaimMatch& match, Track track, verif
     check.message = fmt::format("{} seeds of one configuration", count);
   } else {
     check.status = Verdict::kReview;
-    check.message = fmt::format("{} {} logged, {} said: are there others?", count, count == 1 ? "seed is" : "seeds are", facts.claims.seeds.size());
+    check.message = fmt::format("{} {} logged, {} said: are there others?", count, count == 1 ? "seed is" : "seeds are",
+                                facts.claims.seeds.size());
   }
   report.checks.push_back(std::move(check));
 }
@@ -141,7 +175,8 @@ void check_claims(const Facts& facts, verifier::Report& report) {
     const double mean = sum / static_cast<double>(c.seed_bpb.size());
     if (std::abs(mean - c.val_bpb->value) > tolerance) {
       const bool best = std::abs(lowest - c.val_bpb->value) <= tolerance;
-      doubt(best ? fmt::format("val_bpb is the best of its {} seeds, not their mean", c.seed_bpb.size()) : fmt::format("val_bpb is neither the mean nor the best of its {} seeds", c.seed_bpb.size()),
+      doubt(best ? fmt::format("val_bpb is the best of its {} seeds, not their mean", c.seed_bpb.size())
+                 : fmt::format("val_bpb is neither the mean nor the best of its {} seeds", c.seed_bpb.size()),
             fmt::format("{}", c.val_bpb->value), fmt::format("{:.8f}", mean), {c.val_bpb->place});
     }
   }
@@ -158,19 +193,24 @@ void check_claims(const Facts& facts, verifier::Report& report) {
           last = *s.val_bpb;
           place = s.place;
         }
-        agrees = agrees || std::abs(*s.val_bpb - bpb) <= 5.1e-5 || (bpb * 1e3 == std::round(bpb * 1e3) && std::abs(*s.val_bpb - bpb) <= 5.1e-4);
+        agrees = agrees || std::abs(*s.val_bpb - bpb) <= 5.1e-5 ||
+                 (bpb * 1e3 == std::round(bpb * 1e3) && std::abs(*s.val_bpb - bpb) <= 5.1e-4);
       }
     }
     if (!logged) continue;
     ++compared;
-    if (!agrees) doubt(fmt::format("the log of seed {} prints no such score: which run is meant?", seed), fmt::format("{}", bpb), fmt::format("{}", last), {place});
+    if (!agrees)
+      doubt(fmt::format("the log of seed {} prints no such score: which run is meant?", seed), fmt::format("{}", bpb),
+            fmt::format("{}", last), {place});
   }
   for (const auto& [seed, bytes] : c.seed_bytes) {
     for (const LoggedRun& r : facts.runs) {
       if (!r.seed || std::to_string(r.seed->value) != seed || !r.total_bytes) continue;
       ++compared;
-      if (std::llabs(r.total_bytes->value - bytes.value) <= 100'000) continue;  // the script may have been packed afterwards
-      doubt(fmt::format("the artifact of seed {} has another size in its log", seed), std::to_string(bytes.value), std::to_string(r.total_bytes->value), {bytes.place, r.total_bytes->place});
+      if (std::llabs(r.total_bytes->value - bytes.value) <= 100'000)
+        continue;  // the script may have been packed afterwards
+      doubt(fmt::format("the artifact of seed {} has another size in its log", seed), std::to_string(bytes.value),
+            std::to_string(r.total_bytes->value), {bytes.place, r.total_bytes->place});
     }
   }
   if (c.val_bpb && !facts.runs.empty()) ++compared;
@@ -178,7 +218,9 @@ void check_claims(const Facts& facts, verifier::Report& report) {
     check.status = Verdict::kSkip;
     check.message = "nothing in submission.json that a log could confirm";
   } else if (check.status == Verdict::kPass) {
-    check.message = c.seed_bpb.empty() ? "nothing contradicts it" : fmt::format("scores of {} seeds agree with their mean and their logs", c.seed_bpb.size());
+    check.message = c.seed_bpb.empty()
+                        ? "nothing contradicts it"
+                        : fmt::format("scores of {} seeds agree with their mean and their logs", c.seed_bpb.size());
   }
   report.checks.push_back(std::move(check));
 }

@@ -19,8 +19,10 @@ void check_files(const Facts& facts, verifier::Report& report) {
   std::vector<std::string> missing;
   if (facts.readme_file.empty()) missing.push_back("README.md");
   if (!facts.claims.present) missing.push_back("submission.json");
-  if (std::none_of(facts.files.begin(), facts.files.end(), [](const FileEntry& f) { return is_log_name(f.path); })) missing.push_back("a train log");
-  if (std::none_of(facts.sources.begin(), facts.sources.end(), [](const SourceFile& s) { return s.language == Language::kPython; })) {
+  if (std::none_of(facts.files.begin(), facts.files.end(), [](const FileEntry& f) { return is_log_name(f.path); }))
+    missing.push_back("a train log");
+  if (std::none_of(facts.sources.begin(), facts.sources.end(),
+                   [](const SourceFile& s) { return s.language == Language::kPython; })) {
     missing.push_back("a train script");
   }
   std::vector<std::string> unread;
@@ -32,7 +34,8 @@ void check_files(const Facts& facts, verifier::Report& report) {
       unread.push_back(fmt::format("{} is too large to read", f.path));
     }
   }
-  const size_t absent = static_cast<size_t>(std::count_if(facts.files.begin(), facts.files.end(), [](const FileEntry& f) { return f.state == FileState::kAbsent; }));
+  const size_t absent = static_cast<size_t>(std::count_if(
+      facts.files.begin(), facts.files.end(), [](const FileEntry& f) { return f.state == FileState::kAbsent; }));
   if (!missing.empty()) {
     check.status = Verdict::kReview;
     check.message = fmt::format("missing: {}; is it elsewhere in the pull request?", fmt::join(missing, ", "));
@@ -61,7 +64,8 @@ void check_json(const Facts& facts, verifier::Report& report) {
     check.evidence.push_back({c.file, c.problem_line, 0});
   } else {
     std::vector<std::string> missing;
-    if (!c.val_bpb) missing.push_back(c.val_bpb_text.empty() ? "val_bpb" : fmt::format("val_bpb (says {})", c.val_bpb_text));
+    if (!c.val_bpb)
+      missing.push_back(c.val_bpb_text.empty() ? "val_bpb" : fmt::format("val_bpb (says {})", c.val_bpb_text));
     if (c.name.empty()) missing.push_back("name");
     if (c.author.empty() && c.github_id.empty()) missing.push_back("author");
     check.evidence.push_back({c.file, c.val_bpb ? c.val_bpb->place.line : 0, 0});

@@ -14,10 +14,12 @@ using verifier::Verdict;
 
 namespace {
 
-/// The step that was running when the clock ran out may end. Late steps take up to twice the average; below a second nobody cares.
+/// The step that was running when the clock ran out may end. Late steps take up to twice the average; below a second
+/// nobody cares.
 double grace_ms(const LoggedRun& run) { return std::max(1000.0, run.step_avg_ms ? 2 * run.step_avg_ms->value : 0.0); }
 
-/// A script that stops itself at the cap runs one step beyond it, which a recompilation may make seconds long. More is no step.
+/// A script that stops itself at the cap runs one step beyond it, which a recompilation may make seconds long. More is
+/// no step.
 constexpr double kSlowStepMs = 10'000;
 
 bool stops_itself(const LoggedRun& run) {
@@ -27,16 +29,20 @@ bool stops_itself(const LoggedRun& run) {
   return !seconds || seconds->value * 1000 <= kTimeLimitMs;
 }
 
-/// A line about calibration after a run that spent the whole limit on training. Text the model made itself is allowed for it.
+/// A line about calibration after a run that spent the whole limit on training. Text the model made itself is allowed
+/// for it.
 const LogMarker* late_calibration(const LoggedRun& run) {
   if (!run.stop_reason || !run.train_time_ms || run.train_time_ms->value < kTimeLimitMs - 1000) return nullptr;
   // A script that keeps seconds back for calibration counts it as training.
   const auto reserve = run.hyperparameters.find("gptq_reserve_seconds");
-  if (reserve != run.hyperparameters.end() && number_at(reserve->second.value).value_or(Number{}).value > 0) return nullptr;
+  if (reserve != run.hyperparameters.end() && number_at(reserve->second.value).value_or(Number{}).value > 0)
+    return nullptr;
   const LogMarker* found = nullptr;
   for (const LogMarker& m : run.markers) {
-    if (contains_lower(m.text, "generat") || contains_lower(m.text, "autoregressive") || contains_lower(m.text, "self")) return nullptr;
-    if (found == nullptr && m.place.line > run.stop_reason->place.line && contains_lower(m.text, "calibrat")) found = &m;
+    if (contains_lower(m.text, "generat") || contains_lower(m.text, "autoregressive") || contains_lower(m.text, "self"))
+      return nullptr;
+    if (found == nullptr && m.place.line > run.stop_reason->place.line && contains_lower(m.text, "calibrat"))
+      found = &m;
   }
   return found;
 }
@@ -69,7 +75,8 @@ std::vector<const LoggedRun*> with_same_seed(const Facts& facts, std::vector<con
 }
 
 void raise(Check& check, Verdict to, std::string message, double ms, const Place& place) {
-  const bool heavier = to == Verdict::kFail ? check.status != Verdict::kFail : check.status != Verdict::kFail && check.status != Verdict::kReview;
+  const bool heavier = to == Verdict::kFail ? check.status != Verdict::kFail
+                                            : check.status != Verdict::kFail && check.status != Verdict::kReview;
   if (heavier) {
     check.status = to;
     check.message = std::move(message);
@@ -106,26 +113,40 @@ void check_train(const Facts& facts, const ClaimMatch& match, Track track, verif
     const Place& place = run->train_time_ms->place;
     const auto gpus = other_gpu_count(*run);
     if (gpus) {
-      raise(check, Verdict::kReview, fmt::format("trained for {} on {} GPUs, which is not the record setting of {}: is this entry meant as a record?", seconds(ms), *gpus, kRecordGpus),
+      raise(check, Verdict::kReview,
+            fmt::format(
+                "trained for {} on {} GPUs, which is not the record setting of {}: is this entry meant as a record?",
+                seconds(ms), *gpus, kRecordGpus),
             ms, place);
     } else if (ms > kTimeLimitMs + grace_ms(*run)) {
       const double over = ms - kTimeLimitMs;
       if (track != Track::kRecord || !run->world_size) {
-        raise(check, Verdict::kReview, fmt::format("training took {}, {} beyond the limit: does the limit apply to this entry?", seconds(ms), seconds(over)), ms, place);
+        raise(check, Verdict::kReview,
+              fmt::format("training took {}, {} beyond the limit: does the limit apply to this entry?", seconds(ms),
+                          seconds(over)),
+              ms, place);
       } else if (over <= kSlowStepMs && stops_itself(*run)) {
-        raise(check, Verdict::kReview, fmt::format("training took {}, {} beyond the limit: was that one slow step?", seconds(ms), seconds(over)), ms, place);
+        raise(check, Verdict::kReview,
+              fmt::format("training took {}, {} beyond the limit: was that one slow step?", seconds(ms), seconds(over)),
+              ms, place);
       } else {
-        raise(check, Verdict::kFail, fmt::format("training took {}, {} beyond the limit and more than one step", seconds(ms), seconds(over)), ms, place);
+        raise(check, Verdict::kFail,
+              fmt::format("training took {}, {} beyond the limit and more than one step", seconds(ms), seconds(over)),
+              ms, place);
       }
     }
     if (const LogMarker* late = gpus ? nullptr : late_calibration(*run); late != nullptr) {
-      raise(check, Verdict::kReview, "calibration starts after the whole limit was spent on training: on which data, and does it count?", ms, late->place);
+      raise(check, Verdict::kReview,
+            "calibration starts after the whole limit was spent on training: on which data, and does it count?", ms,
+            late->place);
     }
   }
   if (check.status == Verdict::kPass && timed == 0) {
     const auto& claimed = facts.claims.train_time_seconds;
     if (claimed && claimed->value > 601) {
-      raise(check, Verdict::kReview, fmt::format("submission.json says {} s of training: over the limit, or another quantity?", claimed->value), claimed->value * 1000, claimed->place);
+      raise(check, Verdict::kReview,
+            fmt::format("submission.json says {} s of training: over the limit, or another quantity?", claimed->value),
+            claimed->value * 1000, claimed->place);
     } else {
       check.claimed.clear();
       return skip(check, "no log tells the training time", report);
@@ -133,7 +154,8 @@ void check_train(const Facts& facts, const ClaimMatch& match, Track track, verif
   }
   if (check.status == Verdict::kPass) {
     check.measured = seconds(longest);
-    check.message = fmt::format("{} runs within the limit{}", timed, longest > kTimeLimitMs ? "; the last step ended after it, which is tolerated" : "");
+    check.message = fmt::format("{} runs within the limit{}", timed,
+                                longest > kTimeLimitMs ? "; the last step ended after it, which is tolerated" : "");
   }
   report.checks.push_back(std::move(check));
 }
@@ -154,13 +176,16 @@ void check_eval(const Facts& facts, const ClaimMatch& match, Track track, verifi
       longest = std::max(longest, ms);
       if (ms <= kTimeLimitMs + 1000) return;
       if (gpus) {
-        raise(check, Verdict::kReview, fmt::format("{} took {} on {} GPUs; scaled to {} that is {}: is it within the limit?", what, seconds(ms), *gpus, kRecordGpus,
-                                                   seconds(ms * static_cast<double>(*gpus) / kRecordGpus)),
+        raise(check, Verdict::kReview,
+              fmt::format("{} took {} on {} GPUs; scaled to {} that is {}: is it within the limit?", what, seconds(ms),
+                          *gpus, kRecordGpus, seconds(ms * static_cast<double>(*gpus) / kRecordGpus)),
               ms, place);
       } else if (certain && track == Track::kRecord && run->world_size) {
-        raise(check, Verdict::kFail, fmt::format("{} took {}, {} beyond the limit", what, seconds(ms), seconds(ms - kTimeLimitMs)), ms, place);
+        raise(check, Verdict::kFail,
+              fmt::format("{} took {}, {} beyond the limit", what, seconds(ms), seconds(ms - kTimeLimitMs)), ms, place);
       } else {
-        raise(check, Verdict::kReview, fmt::format("{} took {}: is all of it part of the scored evaluation?", what, seconds(ms)), ms, place);
+        raise(check, Verdict::kReview,
+              fmt::format("{} took {}: is all of it part of the scored evaluation?", what, seconds(ms)), ms, place);
       }
     };
     if (run->total_eval_time_ms) {
@@ -178,12 +203,16 @@ void check_eval(const Facts& facts, const ClaimMatch& match, Track track, verifi
       return p.file == longest_stage->place.file && std::abs(p.line - longest_stage->place.line) <= 2;
     });
     judge(longest_stage->value, longest_stage->place, "one stage of the evaluation", reported);
-    if (longest_stage->value <= kTimeLimitMs + 1000) judge(sum, longest_stage->place, "the stages of the evaluation together", false);
+    if (longest_stage->value <= kTimeLimitMs + 1000)
+      judge(sum, longest_stage->place, "the stages of the evaluation together", false);
   }
   if (check.status == Verdict::kPass && timed == 0) {
     const auto& claimed = facts.claims.eval_time_seconds;
     if (claimed && claimed->value > 601) {
-      raise(check, Verdict::kReview, fmt::format("submission.json says {} s of evaluation: over the limit, or another quantity?", claimed->value), claimed->value * 1000, claimed->place);
+      raise(
+          check, Verdict::kReview,
+          fmt::format("submission.json says {} s of evaluation: over the limit, or another quantity?", claimed->value),
+          claimed->value * 1000, claimed->place);
     } else {
       check.claimed.clear();
       return skip(check, "no log tells the evaluation time", report);

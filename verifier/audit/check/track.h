@@ -11,7 +11,8 @@ inline constexpr int64_t kRecordGpus = 8;
 
 enum class Track {
   kRecord,     ///< the 10-minute track: every limit holds
-  kNonRecord,  ///< says so, in its path, its JSON or its README: the size limit holds, times and proof of a record do not
+  kNonRecord,  ///< says so, in its path, its JSON or its README: the size limit holds, times and proof of a record do
+               ///< not
   kUnknown     ///< says nothing: a limit crossed is a question
 };
 

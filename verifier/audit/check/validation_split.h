@@ -1,4 +1,5 @@
-/// What the challenge's validation split is known to measure: its text in bytes, and in tokens for each published tokenizer.
+/// What the challenge's validation split is known to measure: its text in bytes, and in tokens for each published
+/// tokenizer.
 ///
 /// Derived from logs with eight decimals: every tokenizer gives the same bytes within 0.02 %.
 #pragma once
@@ -19,7 +20,8 @@ struct KnownSplit {
   int64_t tokens;
 };
 
-/// Counts after cutting to a multiple of the sequence length; other lengths and re-exports give some thousands more or fewer.
+/// Counts after cutting to a multiple of the sequence length; other lengths and re-exports give some thousands more or
+/// fewer.
 inline constexpr std::array<KnownSplit, 5> kKnownSplits = {{{"sp1024", 62'021'632},
                                                             {"sp4096", 45'508'608},
                                                             {"sp8192", 40'540'160},

@@ -17,7 +17,8 @@ std::string parent(const std::string& path) {
 /// Files that make a folder a record: a change of a README elsewhere is none.
 bool is_record_file(const std::string& path) {
   const std::string name = lower(path);
-  return name.ends_with(".py") || name.ends_with(".json") || name.ends_with(".log") || name.ends_with(".txt") || name.ends_with(".md");
+  return name.ends_with(".py") || name.ends_with(".json") || name.ends_with(".log") || name.ends_with(".txt") ||
+         name.ends_with(".md");
 }
 
 struct Candidate {
@@ -25,7 +26,8 @@ struct Candidate {
   int added = 0, changed = 0;
 };
 
-/// How many words of a folder's last part occur in a text. Words end at signs and before a capital: "MixedQuant_Int6Int8" has four.
+/// How many words of a folder's last part occur in a text. Words end at signs and before a capital:
+/// "MixedQuant_Int6Int8" has four.
 int words_in_common(const std::string& folder, const std::string& text) {
   const std::string name = folder.substr(folder.rfind('/') + 1), lowered = lower(text);
   auto is_letter = [](char c) { return is_word(c) && c != '_'; };
@@ -33,21 +35,27 @@ int words_in_common(const std::string& folder, const std::string& text) {
   int count = 0;
   for (size_t i = 0; i < name.size();) {
     size_t end = i;
-    while (end < name.size() && is_letter(name[end]) && !(end > i && is_capital(name[end]) && !is_capital(name[end - 1]))) ++end;
+    while (end < name.size() && is_letter(name[end]) &&
+           !(end > i && is_capital(name[end]) && !is_capital(name[end - 1])))
+      ++end;
     const std::string word = lower(std::string_view(name).substr(i, end - i));
-    if (word.size() >= 3 && !std::all_of(word.begin(), word.end(), is_digit) && lowered.find(word) != std::string::npos) ++count;
+    if (word.size() >= 3 && !std::all_of(word.begin(), word.end(), is_digit) && lowered.find(word) != std::string::npos)
+      ++count;
     i = end + (end == i || (end < name.size() && !is_letter(name[end])) ? 1 : 0);
   }
   return count;
 }
 
-/// A subfolder of a record, or a submission.json in a subfolder whose script lies in the folder above: both are one record.
+/// A subfolder of a record, or a submission.json in a subfolder whose script lies in the folder above: both are one
+/// record.
 void join_nested(std::map<std::string, Candidate>& candidates) {
   for (auto at = candidates.begin(); at != candidates.end();) {
     bool joined = false;
     for (std::string up = parent(at->first); !up.empty() && !joined; up = parent(up)) {
       const auto above = candidates.find(up);
-      if (above == candidates.end() || !above->second.script_added || (at->second.script_added && !above->second.json_added)) continue;
+      if (above == candidates.end() || !above->second.script_added ||
+          (at->second.script_added && !above->second.json_added))
+        continue;
       above->second.json_added = above->second.json_added || at->second.json_added;
       above->second.last_commit = above->second.last_commit || at->second.last_commit;
       above->second.added += at->second.added;

@@ -52,7 +52,8 @@ class DirectoryFolder final : public RecordFolder {
     Handle at(dup(root_.get()));
     size_t from = 0;
     for (size_t slash; (slash = entry.path.find('/', from)) != std::string::npos; from = slash + 1) {
-      Handle next(openat(at.get(), entry.path.substr(from, slash - from).c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+      Handle next(openat(at.get(), entry.path.substr(from, slash - from).c_str(),
+                         O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
       if (next.get() < 0) return io(where);
       at = std::move(next);
     }
@@ -76,7 +77,9 @@ class DirectoryFolder final : public RecordFolder {
   }
 
  private:
-  static Error io(const std::string& where) { return {Errc::kIo, where, fmt::format("cannot read ({})", std::strerror(errno))}; }
+  static Error io(const std::string& where) {
+    return {Errc::kIo, where, fmt::format("cannot read ({})", std::strerror(errno))};
+  }
 
   Status list_below(int fd, const std::string& prefix, int depth) {
     DIR* dir = fd < 0 ? nullptr : fdopendir(fd);
@@ -99,14 +102,18 @@ class DirectoryFolder final : public RecordFolder {
     if (fstatat(dir, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return {};  // gone meanwhile
     FileEntry file{prefix + name, st.st_size, FileState::kPresent};
     if (S_ISDIR(st.st_mode)) {
-      if (depth >= limits::kFolderDepth) return Error{Errc::kData, path_ + "/" + file.path, fmt::format("is nested deeper than {} folders", limits::kFolderDepth)};
+      if (depth >= limits::kFolderDepth)
+        return Error{Errc::kData, path_ + "/" + file.path,
+                     fmt::format("is nested deeper than {} folders", limits::kFolderDepth)};
       const int below = openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
       return list_below(below, file.path + "/", depth + 1);
     }
     if (!S_ISREG(st.st_mode)) file.state = FileState::kLink;  // links, sockets, devices: named, never opened
-    if (file.state == FileState::kPresent && file.size_bytes > limits::kTextFileBytes) file.state = FileState::kTooLarge;
+    if (file.state == FileState::kPresent && file.size_bytes > limits::kTextFileBytes)
+      file.state = FileState::kTooLarge;
     if (static_cast<int64_t>(files_.size()) >= limits::kFilesPerFolder) {
-      return Error{Errc::kData, path_, fmt::format("holds more than {} files; name the record folder itself", limits::kFilesPerFolder)};
+      return Error{Errc::kData, path_,
+                   fmt::format("holds more than {} files; name the record folder itself", limits::kFilesPerFolder)};
     }
     files_.push_back(std::move(file));
     return {};

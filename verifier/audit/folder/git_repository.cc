@@ -28,10 +28,13 @@ class TreeFolder final : public RecordFolder {
 
   Result<std::string> read(const FileEntry& entry) const override {
     const std::string where = fmt::format("{}:{}/{}", ref_, path_, entry.path);
-    const auto at = std::lower_bound(files_.begin(), files_.end(), entry.path, [](const FileEntry& f, const std::string& p) { return f.path < p; });
-    if (at == files_.end() || at->path != entry.path || at->state != FileState::kPresent) return Error{Errc::kData, where, "has no content to read"};
+    const auto at = std::lower_bound(files_.begin(), files_.end(), entry.path,
+                                     [](const FileEntry& f, const std::string& p) { return f.path < p; });
+    if (at == files_.end() || at->path != entry.path || at->state != FileState::kPresent)
+      return Error{Errc::kData, where, "has no content to read"};
     git_odb_object* raw = nullptr;
-    if (git_odb_read(&raw, odb_, &oids_[static_cast<size_t>(at - files_.begin())]) != 0) return Error{Errc::kIo, where, fmt::format("cannot read ({})", git_problem())};
+    if (git_odb_read(&raw, odb_, &oids_[static_cast<size_t>(at - files_.begin())]) != 0)
+      return Error{Errc::kIo, where, fmt::format("cannot read ({})", git_problem())};
     const OdbObject object(raw);
     return std::string(static_cast<const char*>(git_odb_object_data(raw)), git_odb_object_size(raw));
   }
@@ -62,7 +65,9 @@ class TreeFolder final : public RecordFolder {
       switch (git_tree_entry_type(entry)) {
         case GIT_OBJECT_TREE: {
           if (!with_folders_) continue;
-          if (depth >= limits::kFolderDepth) return Error{Errc::kData, path_ + "/" + file.path, fmt::format("is nested deeper than {} folders", limits::kFolderDepth)};
+          if (depth >= limits::kFolderDepth)
+            return Error{Errc::kData, path_ + "/" + file.path,
+                         fmt::format("is nested deeper than {} folders", limits::kFolderDepth)};
           git_tree* below = nullptr;
           if (git_tree_lookup(&below, repository_, oid) != 0) {
             file.state = FileState::kAbsent;
@@ -81,13 +86,17 @@ class TreeFolder final : public RecordFolder {
           }
           file.size_bytes = static_cast<int64_t>(size);
           if (git_tree_entry_filemode(entry) == GIT_FILEMODE_LINK) file.state = FileState::kLink;
-          if (file.state == FileState::kPresent && file.size_bytes > limits::kTextFileBytes) file.state = FileState::kTooLarge;
+          if (file.state == FileState::kPresent && file.size_bytes > limits::kTextFileBytes)
+            file.state = FileState::kTooLarge;
           break;
         }
-        default: file.state = FileState::kLink;  // a submodule
+        default:
+          file.state = FileState::kLink;  // a submodule
       }
       if (static_cast<int64_t>(files_.size()) >= limits::kFilesPerFolder) {
-        return Error{Errc::kData, path_, fmt::format("holds more than {} files; name the record folder with --path", limits::kFilesPerFolder)};
+        return Error{
+            Errc::kData, path_,
+            fmt::format("holds more than {} files; name the record folder with --path", limits::kFilesPerFolder)};
       }
       files_.push_back(std::move(file));
       oids_.push_back(*oid);
@@ -116,7 +125,8 @@ void start_libgit2() {
 
 class LibgitRepository final : public GitRepository {
  public:
-  LibgitRepository(Repository repository, Odb odb, std::string path) : repository_(std::move(repository)), odb_(std::move(odb)), path_(std::move(path)) {}
+  LibgitRepository(Repository repository, Odb odb, std::string path)
+      : repository_(std::move(repository)), odb_(std::move(odb)), path_(std::move(path)) {}
 
   Status find_base(const std::string& base) {
     if (!base.empty()) {
@@ -124,14 +134,16 @@ class LibgitRepository final : public GitRepository {
       base_ = *git_commit_id(commit.get());
     } else {
       bool found = false;
-      for (const char* name : {"refs/heads/main", "refs/remotes/origin/main", "refs/heads/master", "refs/remotes/origin/master", "HEAD"}) {
+      for (const char* name :
+           {"refs/heads/main", "refs/remotes/origin/main", "refs/heads/master", "refs/remotes/origin/master", "HEAD"}) {
         auto commit = commit_of(name);
         if (!commit) continue;
         base_ = *git_commit_id(commit->get());
         found = true;
         break;
       }
-      if (!found) return Error{Errc::kNoInput, path_, "has no branch main or master to compare with; name one with --base"};
+      if (!found)
+        return Error{Errc::kNoInput, path_, "has no branch main or master to compare with; name one with --base"};
     }
     return find_merges();
   }
@@ -144,7 +156,8 @@ class LibgitRepository final : public GitRepository {
   Result<std::unique_ptr<RecordFolder>> folder(const std::string& ref, const std::string& path) override {
     FAIRWAY_ASSIGN(auto head, commit_of(ref));
     git_tree* raw = nullptr;
-    if (git_commit_tree(&raw, head.get()) != 0) return Error{Errc::kNoInput, ref, fmt::format("has no tree here ({})", git_problem())};
+    if (git_commit_tree(&raw, head.get()) != 0)
+      return Error{Errc::kNoInput, ref, fmt::format("has no tree here ({})", git_problem())};
     const Tree tree(raw);
     std::string chosen = path;
     while (chosen.ends_with('/')) chosen.pop_back();
@@ -216,7 +229,8 @@ class LibgitRepository final : public GitRepository {
     if (git_tree_entry_bypath(&e, tree, path.c_str()) != 0) return nullptr;
     const TreeEntry entry(e);
     git_tree* t = nullptr;
-    if (git_tree_entry_type(e) != GIT_OBJECT_TREE || git_tree_lookup(&t, repository_.get(), git_tree_entry_id(e)) != 0) return nullptr;
+    if (git_tree_entry_type(e) != GIT_OBJECT_TREE || git_tree_lookup(&t, repository_.get(), git_tree_entry_id(e)) != 0)
+      return nullptr;
     return Tree(t);
   }
 
@@ -292,7 +306,8 @@ class LibgitRepository final : public GitRepository {
     input.same_in_base = [&](const std::string& folder) {
       if (base_tree == nullptr) return false;
       git_tree_entry *a = nullptr, *b = nullptr;
-      const bool both = git_tree_entry_bypath(&a, tree, folder.c_str()) == 0 && git_tree_entry_bypath(&b, base_tree.get(), folder.c_str()) == 0;
+      const bool both = git_tree_entry_bypath(&a, tree, folder.c_str()) == 0 &&
+                        git_tree_entry_bypath(&b, base_tree.get(), folder.c_str()) == 0;
       const bool same = both && git_oid_equal(git_tree_entry_id(a), git_tree_entry_id(b)) != 0;
       git_tree_entry_free(a);
       git_tree_entry_free(b);
@@ -300,7 +315,8 @@ class LibgitRepository final : public GitRepository {
     };
     bool found = false;
     std::string folder = choose_folder(input, found);
-    if (!found) return Error{Errc::kData, ref, "adds or changes nothing that could be a record folder; name one with --path"};
+    if (!found)
+      return Error{Errc::kData, ref, "adds or changes nothing that could be a record folder; name one with --path"};
     return folder;
   }
 
@@ -321,7 +337,8 @@ Result<std::unique_ptr<GitRepository>> GitRepository::open(const std::string& pa
   }
   Repository repository(raw);
   git_odb* odb = nullptr;
-  if (git_repository_odb(&odb, raw) != 0) return Error{Errc::kNoInput, path, fmt::format("has no object database ({})", git_problem())};
+  if (git_repository_odb(&odb, raw) != 0)
+    return Error{Errc::kNoInput, path, fmt::format("has no object database ({})", git_problem())};
   auto out = std::make_unique<LibgitRepository>(std::move(repository), Odb(odb), path);
   FAIRWAY_TRY(out->find_base(base));
   return std::unique_ptr<GitRepository>(std::move(out));

@@ -16,8 +16,8 @@ namespace fairway::audit {
 /// Not for several threads at once: each opens its own.
 class GitRepository {
  public:
-  /// `base`: the branch pull requests are made against; empty: main or master, of the repository or its origin, else HEAD.
-  /// Error kNoInput: `path` is no git repository, or there is no such base.
+  /// `base`: the branch pull requests are made against; empty: main or master, of the repository or its origin, else
+  /// HEAD. Error kNoInput: `path` is no git repository, or there is no such base.
   static Result<std::unique_ptr<GitRepository>> open(const std::string& path, const std::string& base);
   virtual ~GitRepository() = default;
 
@@ -26,11 +26,12 @@ class GitRepository {
 
   /// The record folder that `ref` proposes, or `path` in it if given.
   ///
-  /// Chosen among the folders with files that `ref` adds or changes since it left the base (a head that was merged: since the first
-  /// parent of its merge). Preferred, in this order: not the same as in the base today (somebody else's, carried along), a
-  /// submission.json added here, words in common with the title of the merge, touched by the last commit, a train_gpt.py added here, words
-  /// in common with the commit messages, a record track, more files added, later in the alphabet. Error kNoInput: no such reference or path; kData: nothing in it could be a record folder, or more files than the bound.
-  /// The folder must not outlive the repository.
+  /// Chosen among the folders with files that `ref` adds or changes since it left the base (a head that was merged:
+  /// since the first parent of its merge). Preferred, in this order: not the same as in the base today (somebody
+  /// else's, carried along), a submission.json added here, words in common with the title of the merge, touched by the
+  /// last commit, a train_gpt.py added here, words in common with the commit messages, a record track, more files
+  /// added, later in the alphabet. Error kNoInput: no such reference or path; kData: nothing in it could be a record
+  /// folder, or more files than the bound. The folder must not outlive the repository.
   virtual Result<std::unique_ptr<RecordFolder>> folder(const std::string& ref, const std::string& path) = 0;
 };
 

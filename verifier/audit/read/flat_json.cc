@@ -47,12 +47,17 @@ std::string escape_key(const std::string& key) {
 
 class Handler {
  public:
-  Handler(FlatJson& out, const char* begin, const char** position) : out_(out), counted_to_(begin), position_(position) {}
+  Handler(FlatJson& out, const char* begin, const char** position)
+      : out_(out), counted_to_(begin), position_(position) {}
 
   bool null() { return scalar(JsonScalar::Type::kNull, "null", 0, 0); }
   bool boolean(bool v) { return scalar(JsonScalar::Type::kBool, v ? "true" : "false", 0, 0); }
-  bool number_integer(int64_t v) { return scalar(JsonScalar::Type::kInteger, std::to_string(v), static_cast<double>(v), 1); }
-  bool number_unsigned(uint64_t v) { return scalar(JsonScalar::Type::kInteger, std::to_string(v), static_cast<double>(v), 1); }
+  bool number_integer(int64_t v) {
+    return scalar(JsonScalar::Type::kInteger, std::to_string(v), static_cast<double>(v), 1);
+  }
+  bool number_unsigned(uint64_t v) {
+    return scalar(JsonScalar::Type::kInteger, std::to_string(v), static_cast<double>(v), 1);
+  }
   bool number_float(double v, const std::string& text) { return scalar(JsonScalar::Type::kFloat, text, v, 1); }
   bool string(std::string& v) { return scalar(JsonScalar::Type::kString, v, 0, 0); }
   bool binary(nlohmann::json::binary_t&) { return true; }
@@ -68,7 +73,8 @@ class Handler {
   template <class Exception>
   bool parse_error(size_t, const std::string&, const Exception& e) {
     if (out_.problem.empty()) {
-      // "[json.exception.parse_error.101] parse error at line 1, column 2: syntax error while ...": the last part is for people.
+      // "[json.exception.parse_error.101] parse error at line 1, column 2: syntax error while ...": the last part is
+      // for people.
       const std::string what = e.what();
       const size_t cut = what.find(": ");
       complain(cut == std::string::npos ? what : what.substr(cut + 2));
@@ -144,8 +150,8 @@ FlatJson read_flat_json(std::string_view text) {
   const char* end = text.data() + text.size();
   Handler handler(out, text.data(), &position);
   handler.line_at(position);
-  const bool complete = nlohmann::json::sax_parse(TrackedIterator(position, &position), TrackedIterator(end, &position), &handler,
-                                                  nlohmann::json::input_format_t::json, /*strict=*/false);
+  const bool complete = nlohmann::json::sax_parse(TrackedIterator(position, &position), TrackedIterator(end, &position),
+                                                  &handler, nlohmann::json::input_format_t::json, /*strict=*/false);
   if (!complete) return out;
   auto not_blank = [](char c) { return c != ' ' && c != '\n' && c != '\t' && c != '\r'; };
   if (std::any_of(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(start), not_blank)) {

@@ -1,6 +1,8 @@
-/// JSON as a list of scalars, each with its JSON pointer and line: what a reader of foreign, sometimes damaged files needs.
+/// JSON as a list of scalars, each with its JSON pointer and line: what a reader of foreign, sometimes damaged files
+/// needs.
 ///
-/// Goals: line numbers; bounds on nesting and on the number of values; what stands before a damage is kept. Non-goal: writing.
+/// Goals: line numbers; bounds on nesting and on the number of values; what stands before a damage is kept. Non-goal:
+/// writing.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +16,8 @@ struct JsonScalar {
   enum class Type { kNull, kBool, kInteger, kFloat, kString };
   std::string pointer;  ///< RFC 6901: "/seed_results/42/val_bpb"
   Type type = Type::kNull;
-  std::string text;     ///< as written, a string without quotes
-  double number = 0;    ///< of kInteger and kFloat
+  std::string text;   ///< as written, a string without quotes
+  double number = 0;  ///< of kInteger and kFloat
   int64_t line = 0;
 };
 

@@ -25,16 +25,25 @@ bool is_code(std::string_view line) {
   const std::string_view s = trim(line);
   if (s.empty()) return false;
   switch (s[0]) {
-    case 'i': return s.starts_with("import ") || s.starts_with("if __name__");
-    case 'f': return s.starts_with("from ") && s.find(" import") != std::string_view::npos;
-    case 'd': return s.starts_with("def ");
-    case 'c': return s.starts_with("class ") || s.find("b85decode") != std::string_view::npos;
-    case '@': return s.starts_with("@torch");
-    default: return s.size() > 60 && (s.find("b85decode(") != std::string_view::npos || s.find("b64decode(") != std::string_view::npos);
+    case 'i':
+      return s.starts_with("import ") || s.starts_with("if __name__");
+    case 'f':
+      return s.starts_with("from ") && s.find(" import") != std::string_view::npos;
+    case 'd':
+      return s.starts_with("def ");
+    case 'c':
+      return s.starts_with("class ") || s.find("b85decode") != std::string_view::npos;
+    case '@':
+      return s.starts_with("@torch");
+    default:
+      return s.size() > 60 &&
+             (s.find("b85decode(") != std::string_view::npos || s.find("b64decode(") != std::string_view::npos);
   }
 }
 
-bool unpacks(std::string_view line) { return line.find("b85decode") != std::string_view::npos || line.find("b64decode") != std::string_view::npos; }
+bool unpacks(std::string_view line) {
+  return line.find("b85decode") != std::string_view::npos || line.find("b64decode") != std::string_view::npos;
+}
 
 struct Line {
   std::string_view text, lowered;
@@ -57,7 +66,8 @@ void scan_section(const std::vector<Line>& lines, size_t begin, size_t end, std:
     begin = last_code + 1;
     while (begin < end) {
       const std::string_view t = lines[begin].text;
-      if (!trim(t).empty() && t[0] != ' ' && t[0] != '\t' && !t.starts_with("main(") && t[0] != ')' && t[0] != '#') break;
+      if (!trim(t).empty() && t[0] != ' ' && t[0] != '\t' && !t.starts_with("main(") && t[0] != ')' && t[0] != '#')
+        break;
       ++begin;
     }
   }
@@ -121,7 +131,8 @@ void set_first(std::optional<Fact<T>>& to, T value, const Place& place) {
 
 void add_parameter(LoggedRun& run, const Parameter& p, const Place& place) {
   const auto integer = integer_at(p.value);
-  const bool digits = !p.value.empty() && std::all_of(p.value.begin(), p.value.end(), [](char c) { return is_digit(c) || c == ','; });
+  const bool digits =
+      !p.value.empty() && std::all_of(p.value.begin(), p.value.end(), [](char c) { return is_digit(c) || c == ','; });
   if (integer && digits) {
     if (p.key == "seed") set_first(run.seed, *integer, place);
     if (p.key == "world_size") set_first(run.world_size, *integer, place);
@@ -150,7 +161,8 @@ void add_eval_time(LoggedRun& run, const EvalTime& t, const Place& place, std::v
   run.eval_times_ms.push_back({t.ms, place});
 }
 
-/// Keeps the first three and the last line of those that differ only in numbers: progress is printed thousands of times.
+/// Keeps the first three and the last line of those that differ only in numbers: progress is printed thousands of
+/// times.
 class MarkerFilter {
  public:
   void add(LoggedRun& run, LogMarker marker) {
@@ -172,10 +184,12 @@ class MarkerFilter {
   std::map<std::string, Kept> kinds_;
 };
 
-/// Which of the sizes printed are those of the artifact (facts.h). "Total submission size: N" without a codec is the uncompressed model and
-/// code in most scripts, the artifact in some: it counts only if it is the sum of a compressed model and a code size, or nothing contradicts.
+/// Which of the sizes printed are those of the artifact (facts.h). "Total submission size: N" without a codec is the
+/// uncompressed model and code in most scripts, the artifact in some: it counts only if it is the sum of a compressed
+/// model and a code size, or nothing contradicts.
 void choose_sizes(LoggedRun& run) {
-  const SizeLine *model = nullptr, *code = nullptr, *total = nullptr, *raw_model = nullptr, *plain_total = nullptr, *plain_code = nullptr;
+  const SizeLine *model = nullptr, *code = nullptr, *total = nullptr, *raw_model = nullptr, *plain_total = nullptr,
+                 *plain_code = nullptr;
   for (const SizeLine& s : run.sizes) {
     const bool codec = s.compressed;
     if (s.kind == SizeLine::Kind::kModel) (codec ? model : raw_model) = &s;
@@ -193,7 +207,8 @@ void choose_sizes(LoggedRun& run) {
   if (model != nullptr) run.model_bytes = fact(*model);
   // Of two code sizes the one that was added.
   const SizeLine* counted = code != nullptr ? code : plain_code;
-  if (total != nullptr && model != nullptr && plain_code != nullptr && model->bytes + plain_code->bytes == total->bytes) counted = plain_code;
+  if (total != nullptr && model != nullptr && plain_code != nullptr && model->bytes + plain_code->bytes == total->bytes)
+    counted = plain_code;
   if (counted != nullptr) run.code_bytes = fact(*counted);
 }
 
@@ -255,7 +270,9 @@ std::vector<LoggedRun> read_log(const std::string& file, std::string_view text, 
   std::vector<Line> lines;
   Lines reader(text);
   for (std::string_view line; reader.next(line);) {
-    lines.push_back({line, std::string_view(lowered).substr(static_cast<size_t>(line.data() - text.data()), line.size()), reader.number()});
+    lines.push_back({line,
+                     std::string_view(lowered).substr(static_cast<size_t>(line.data() - text.data()), line.size()),
+                     reader.number()});
   }
   std::vector<LogEvent> events;
   for (size_t begin = 0, i = 0; i <= lines.size(); ++i) {
@@ -273,7 +290,8 @@ std::vector<LoggedRun> read_log(const std::string& file, std::string_view text, 
   starts.push_back(events.size());
   for (size_t i = 0; i + 1 < starts.size(); ++i) {
     LoggedRun run = make_run(file, events.data() + starts[i], events.data() + starts[i + 1]);
-    if (run.seed || run.train_time_ms || !run.scores.empty() || run.total_bytes || run.world_size) runs.push_back(std::move(run));
+    if (run.seed || run.train_time_ms || !run.scores.empty() || run.total_bytes || run.world_size)
+      runs.push_back(std::move(run));
   }
   return runs;
 }

@@ -37,7 +37,9 @@ std::optional<Number> value_after(std::string_view s, size_t at, size_t length, 
 /// Milliseconds of a number followed by a unit; nothing if there is no unit and none in the key's name.
 std::optional<double> milliseconds(double value, std::string_view rest, std::string_view key) {
   while (!rest.empty() && rest[0] == ' ') rest.remove_prefix(1);
-  auto unit = [&](std::string_view u) { return rest.starts_with(u) && (rest.size() == u.size() || !is_word(rest[u.size()])); };
+  auto unit = [&](std::string_view u) {
+    return rest.starts_with(u) && (rest.size() == u.size() || !is_word(rest[u.size()]));
+  };
   if (unit("ms")) return value;
   if (unit("s") || unit("sec") || unit("seconds")) return value * 1e3;
   if (unit("m") || unit("min") || unit("minutes")) return value * 6e4;
@@ -52,7 +54,8 @@ bool is_diagnostic(std::string_view lowered_tag) {
   size_t i = 0;
   while (i < t.size() && is_digit(t[i])) ++i;
   if (i < t.size() && t[i] == '/' && i + 1 < t.size() && is_digit(t[i + 1])) return true;
-  for (const auto word : {"diagnostic"sv, "pre-quant"sv, "pre_quant"sv, "prequant"sv, "post_ema"sv, "post-ema"sv, "post_swa"sv}) {
+  for (const auto word :
+       {"diagnostic"sv, "pre-quant"sv, "pre_quant"sv, "prequant"sv, "post_ema"sv, "post-ema"sv, "post_swa"sv}) {
     if (t.find(word) != kNone) return true;
   }
   return false;
@@ -117,7 +120,9 @@ void refine(std::string_view lowered, ScoreLine& score) {
   const size_t at = lowered.find("exact:");
   if (at == kNone || !score.val_bpb) return;
   const auto n = value_after(lowered, at, 5);
-  if (!n || n->decimals <= score.bpb_decimals || std::abs(n->value - *score.val_bpb) > 0.51 * std::pow(10, -score.bpb_decimals)) return;
+  if (!n || n->decimals <= score.bpb_decimals ||
+      std::abs(n->value - *score.val_bpb) > 0.51 * std::pow(10, -score.bpb_decimals))
+    return;
   score.val_bpb = n->value;
   score.bpb_decimals = n->decimals;
 }
@@ -132,7 +137,8 @@ std::optional<EvalTime> scan_eval_time(std::string_view lowered) {
       const auto n = value_after(lowered, start, end - start, &after);
       if (!n || n->value < 0) continue;
       const auto name = lowered.substr(start, end - start);
-      if (const auto ms = milliseconds(n->value, lowered.substr(after), name)) return EvalTime{*ms, name.starts_with("total_eval"), {}};
+      if (const auto ms = milliseconds(n->value, lowered.substr(after), name))
+        return EvalTime{*ms, name.starts_with("total_eval"), {}};
     }
   }
   return std::nullopt;
@@ -143,12 +149,14 @@ void scan_train(std::string_view lowered, int64_t number, std::vector<LogEvent>&
   if (const size_t at = lowered.find("train_time"); at != kNone && word_starts_at(lowered, at)) {
     size_t key = at, end = 0;
     while (key < lowered.size() && is_word(lowered[key])) ++key;
-    if (const auto n = value_after(lowered, at, key - at, &end)) t.time_ms = milliseconds(n->value, lowered.substr(end), lowered.substr(at, key - at));
+    if (const auto n = value_after(lowered, at, key - at, &end))
+      t.time_ms = milliseconds(n->value, lowered.substr(end), lowered.substr(at, key - at));
   }
   if (!t.time_ms) return;
   if (const size_t at = lowered.find("step_avg"); at != kNone) {
     size_t end = 0;
-    if (const auto n = value_after(lowered, at, 8, &end)) t.step_avg_ms = milliseconds(n->value, lowered.substr(end), "");
+    if (const auto n = value_after(lowered, at, 8, &end))
+      t.step_avg_ms = milliseconds(n->value, lowered.substr(end), "");
   }
   if (const size_t at = lowered.find("step:"); at != kNone && word_starts_at(lowered, at)) {
     if (const auto n = value_after(lowered, at, 4)) t.step = static_cast<int64_t>(n->value);
@@ -171,12 +179,16 @@ void scan_train(std::string_view lowered, int64_t number, std::vector<LogEvent>&
 std::optional<SizeLine::Kind> size_kind(std::string_view label) {
   auto has = [&](std::string_view w) { return label.find(w) != kNone; };
   // A limit, a target or a state on the way is not a size of what was submitted.
-  for (const auto word : {"limit"sv, "target"sv, "budget"sv, "headroom"sv, "pre_prune"sv, "cap"sv, "margin"sv, "remaining"sv, "max_"sv, "val_"sv, "token"sv}) {
+  for (const auto word : {"limit"sv, "target"sv, "budget"sv, "headroom"sv, "pre_prune"sv, "cap"sv, "margin"sv,
+                          "remaining"sv, "max_"sv, "val_"sv, "token"sv}) {
     if (has(word)) return std::nullopt;
   }
-  if (has("serialized model") || has("model_bytes") || has("compressed model") || has("quantized model")) return SizeLine::Kind::kModel;
-  if (has("code size") || has("code_size") || has("code_bytes") || has("bytes_code") || trim(label) == "code") return SizeLine::Kind::kCode;
-  for (const auto word : {"submission size"sv, "total_submission"sv, "total submission"sv, "artifact"sv, "bytes_total"sv, "total_bytes"sv, "total size"sv}) {
+  if (has("serialized model") || has("model_bytes") || has("compressed model") || has("quantized model"))
+    return SizeLine::Kind::kModel;
+  if (has("code size") || has("code_size") || has("code_bytes") || has("bytes_code") || trim(label) == "code")
+    return SizeLine::Kind::kCode;
+  for (const auto word : {"submission size"sv, "total_submission"sv, "total submission"sv, "artifact"sv,
+                          "bytes_total"sv, "total_bytes"sv, "total size"sv}) {
     if (has(word)) return SizeLine::Kind::kTotal;
   }
   return std::nullopt;
@@ -184,8 +196,9 @@ std::optional<SizeLine::Kind> size_kind(std::string_view label) {
 
 bool names_codec(std::string_view label) {
   if (label.find("uncompressed") != kNone) return false;
-  for (const auto word : {"zlib"sv, "zstd"sv, "lzma"sv, "brotli"sv, "xz"sv, "int8"sv, "int6"sv, "int5"sv, "int4"sv, "int63"sv, "quantized"sv, "compressed"sv,
-                          "artifact"sv, "pergroup"sv, "+"sv, "bytes_total"sv, "total_bytes"sv, "ternary"sv, "gptq"sv}) {
+  for (const auto word : {"zlib"sv, "zstd"sv, "lzma"sv, "brotli"sv, "xz"sv, "int8"sv, "int6"sv, "int5"sv, "int4"sv,
+                          "int63"sv, "quantized"sv, "compressed"sv, "artifact"sv, "pergroup"sv, "+"sv, "bytes_total"sv,
+                          "total_bytes"sv, "ternary"sv, "gptq"sv}) {
     if (label.find(word) != kNone) return true;
   }
   return false;
@@ -230,14 +243,18 @@ void scan_sizes(std::string_view line, std::string_view lowered, int64_t number,
   }
 }
 
-constexpr std::array kMarkerWords = {"ttt"sv,  "slot"sv,    "gram"sv,    "gptq"sv,   "calib"sv, "quant"sv,  "_gate"sv,    "etlb"sv,   "two_pass"sv, "pass 2"sv, "pass2"sv,
-                                     "ppm"sv,  "hedge"sv,   "cache"sv,   "rescor"sv, "temper"sv, "prefix"sv, "lora"sv,     "adapt"sv,  "phase"sv,    "hint"sv,   "bias"sv,
-                                     "mix"sv,  "sliding"sv, "overlap"sv, "oracle"sv, "eval"sv};
+constexpr std::array kMarkerWords = {
+    "ttt"sv,    "slot"sv,  "gram"sv, "gptq"sv,  "calib"sv, "quant"sv,   "_gate"sv,   "etlb"sv,   "two_pass"sv,
+    "pass 2"sv, "pass2"sv, "ppm"sv,  "hedge"sv, "cache"sv, "rescor"sv,  "temper"sv,  "prefix"sv, "lora"sv,
+    "adapt"sv,  "phase"sv, "hint"sv, "bias"sv,  "mix"sv,   "sliding"sv, "overlap"sv, "oracle"sv, "eval"sv};
 
-/// Every key:value or key=value among the blank-separated words of a line; "key: value" counts where the line is nothing else.
-void scan_parameters(std::string_view line, std::string_view lowered, int64_t number, bool in_block, std::vector<LogEvent>& out) {
+/// Every key:value or key=value among the blank-separated words of a line; "key: value" counts where the line is
+/// nothing else.
+void scan_parameters(std::string_view line, std::string_view lowered, int64_t number, bool in_block,
+                     std::vector<LogEvent>& out) {
   auto is_key = [&](std::string_view s) {
-    return !s.empty() && s.size() <= 64 && !is_digit(s[0]) && std::all_of(s.begin(), s.end(), [](char c) { return is_word(c) || c == '.' || c == '-'; });
+    return !s.empty() && s.size() <= 64 && !is_digit(s[0]) &&
+           std::all_of(s.begin(), s.end(), [](char c) { return is_word(c) || c == '.' || c == '-'; });
   };
   auto add = [&](size_t key_at, size_t key_length, std::string_view value) {
     if (value.size() > 300) value = value.substr(0, 300);
@@ -304,7 +321,8 @@ size_t log_prefix_length(std::string_view line) {
       continue;
     }
     // 2026-03-20 10:11:12,345 - INFO: or 2026-03-20T10:11:12Z
-    if (s.size() > 19 && is_digit(s[0]) && is_digit(s[3]) && s[4] == '-' && is_digit(s[5]) && s[7] == '-' && s[13] == ':') {
+    if (s.size() > 19 && is_digit(s[0]) && is_digit(s[3]) && s[4] == '-' && is_digit(s[5]) && s[7] == '-' &&
+        s[13] == ':') {
       at += 16;
       while (at < line.size() && (is_digit(line[at]) || ":.,Z+-|"sv.find(line[at]) != kNone)) ++at;
       blanks();
@@ -322,7 +340,8 @@ size_t log_prefix_length(std::string_view line) {
   return at;
 }
 
-void scan_log_line(std::string_view line, std::string_view lowered, int64_t number, bool in_block, std::vector<LogEvent>& out) {
+void scan_log_line(std::string_view line, std::string_view lowered, int64_t number, bool in_block,
+                   std::vector<LogEvent>& out) {
   if (line.size() > static_cast<size_t>(limits::kLogLineBytes)) {
     line = line.substr(0, limits::kLogLineBytes);
     lowered = lowered.substr(0, limits::kLogLineBytes);
@@ -349,7 +368,8 @@ void scan_log_line(std::string_view line, std::string_view lowered, int64_t numb
   const bool scored = paired || (has_bpb && scan_bpb(line, lowered, score));
   const std::string tag = scored ? lower(score.tag) : "";
   if (scored) {
-    score.diagnostic = is_diagnostic(tag) || (!paired && is_progress(tag)) || (paired && tag.find("chunk") != kNone && is_progress(tag));
+    score.diagnostic = is_diagnostic(tag) || (!paired && is_progress(tag)) ||
+                       (paired && tag.find("chunk") != kNone && is_progress(tag));
     if (score.tag.size() > 200) score.tag.resize(200);
     refine(lowered, score);
   }
@@ -359,12 +379,14 @@ void scan_log_line(std::string_view line, std::string_view lowered, int64_t numb
     time->val_bpb = score.val_bpb;
   }
   // Progress of a stage is not its end: a time counts on a line that ends a stage.
-  if (time && (time->covers_all_stages || (scored ? !score.diagnostic && !is_progress(tag) : lowered.find("done") != kNone))) {
+  if (time &&
+      (time->covers_all_stages || (scored ? !score.diagnostic && !is_progress(tag) : lowered.find("done") != kNone))) {
     out.push_back({number, *time});
   }
   if (scored) out.push_back({number, std::move(score)});
   if (step) return;
-  if (lowered.find("size") != kNone || lowered.find("bytes") != kNone || lowered.find("artifact") != kNone || lowered.find("total_submission") != kNone) {
+  if (lowered.find("size") != kNone || lowered.find("bytes") != kNone || lowered.find("artifact") != kNone ||
+      lowered.find("total_submission") != kNone) {
     scan_sizes(line, lowered, number, out);
   }
   scan_parameters(line, lowered, number, false, out);

@@ -1,8 +1,9 @@
-/// One line of a training or evaluation log as the facts it states. Knows nothing of the lines around it, except whether it stands
-/// in a block of hyper-parameters.
+/// One line of a training or evaluation log as the facts it states. Knows nothing of the lines around it, except
+/// whether it stands in a block of hyper-parameters.
 ///
-/// Two families of scripts: A prints "key:value" without blanks ("seed:1337", "step:200/20000 ... train_time:9677ms"), B prints a block
-/// "Hyperparameters:" of indented "key: value", then "4000/20000 val_loss: 2.9 val_bpb: 1.1 train_time: 4.2m".
+/// Two families of scripts: A prints "key:value" without blanks ("seed:1337", "step:200/20000 ... train_time:9677ms"),
+/// B prints a block "Hyperparameters:" of indented "key: value", then "4000/20000 val_loss: 2.9 val_bpb: 1.1
+/// train_time: 4.2m".
 #pragma once
 
 #include <string>
@@ -44,11 +45,13 @@ struct LogEvent {
   LogFact fact;
 };
 
-/// Appends what `line` states. `lowered`: the same line in lower case. `in_block`: a line of a block of hyper-parameters, whose value
-/// is the rest of the line. Places of scores and sizes are left to the caller.
-void scan_log_line(std::string_view line, std::string_view lowered, int64_t number, bool in_block, std::vector<LogEvent>& out);
+/// Appends what `line` states. `lowered`: the same line in lower case. `in_block`: a line of a block of
+/// hyper-parameters, whose value is the rest of the line. Places of scores and sizes are left to the caller.
+void scan_log_line(std::string_view line, std::string_view lowered, int64_t number, bool in_block,
+                   std::vector<LogEvent>& out);
 
-/// A score line's tag without what differs between runs: "step:12395/20000" gives "step:#/#"; digits inside a word stay ("int6").
+/// A score line's tag without what differs between runs: "step:12395/20000" gives "step:#/#"; digits inside a word stay
+/// ("int6").
 std::string tag_key(std::string_view tag);
 
 /// Where the text of a line starts after "[rank0]:", a torchrun prefix or a time stamp.

@@ -75,7 +75,8 @@ class FolderReader {
   }
 
   const FileEntry* find_path(std::string_view path) const {
-    const auto at = std::lower_bound(facts_.files.begin(), facts_.files.end(), path, [](const FileEntry& f, std::string_view p) { return f.path < p; });
+    const auto at = std::lower_bound(facts_.files.begin(), facts_.files.end(), path,
+                                     [](const FileEntry& f, std::string_view p) { return f.path < p; });
     return at != facts_.files.end() && at->path == path ? &*at : nullptr;
   }
 
@@ -84,10 +85,17 @@ class FolderReader {
   /// Bytes of a present file within the bounds; else nothing, and a problem that says why.
   std::optional<std::string> bytes_of(const FileEntry& f) {
     switch (f.state) {
-      case FileState::kAbsent: problem(f.path, "is listed, but its content is not in this repository"); return std::nullopt;
-      case FileState::kLink: problem(f.path, "is a link; it is not followed"); return std::nullopt;
-      case FileState::kTooLarge: problem(f.path, fmt::format("has {} bytes, more than {}; not read", f.size_bytes, limits::kTextFileBytes)); return std::nullopt;
-      case FileState::kPresent: break;
+      case FileState::kAbsent:
+        problem(f.path, "is listed, but its content is not in this repository");
+        return std::nullopt;
+      case FileState::kLink:
+        problem(f.path, "is a link; it is not followed");
+        return std::nullopt;
+      case FileState::kTooLarge:
+        problem(f.path, fmt::format("has {} bytes, more than {}; not read", f.size_bytes, limits::kTextFileBytes));
+        return std::nullopt;
+      case FileState::kPresent:
+        break;
     }
     if (read_bytes_ + f.size_bytes > limits::kFolderTextBytes) {
       problem(f.path, fmt::format("not read: the folder's texts take more than {} bytes", limits::kFolderTextBytes));
@@ -147,7 +155,8 @@ class FolderReader {
     for (const std::string& digits : {fmt::format("{:.4f}", v), fmt::format("{:.4f}", std::floor(v * 1e4) / 1e4)}) {
       const size_t at = text.find(digits);
       if (at == std::string_view::npos) continue;
-      facts_.claim_in_logs = Place{path, 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n')};
+      facts_.claim_in_logs =
+          Place{path, 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n')};
       return;
     }
   }
@@ -168,7 +177,8 @@ class FolderReader {
     }
   }
 
-  /// Code kept in a compressed file beside the script (train_gpt.py.lzma), and scripts without .py that are executed by name.
+  /// Code kept in a compressed file beside the script (train_gpt.py.lzma), and scripts without .py that are executed by
+  /// name.
   void read_packed_side_files() {
     std::set<std::string> named;
     for (const SourceFile& s : facts_.sources) {
@@ -182,7 +192,8 @@ class FolderReader {
     for (const std::string& path : named) {
       const FileEntry* f = find_path(path);
       const std::string name = lower(path);
-      const bool packed = std::any_of(kPackedEnds.begin(), kPackedEnds.end(), [&](std::string_view e) { return name.ends_with(e); });
+      const bool packed =
+          std::any_of(kPackedEnds.begin(), kPackedEnds.end(), [&](std::string_view e) { return name.ends_with(e); });
       if (!packed) continue;
       auto bytes = bytes_of(*f);
       if (!bytes) continue;
@@ -193,7 +204,8 @@ class FolderReader {
     }
   }
 
-  static constexpr std::array kPackedEnds = {".lzma"sv, ".xz"sv, ".br"sv, ".zlib"sv, ".z"sv, ".gz"sv, ".bin"sv, ".dat"sv};
+  static constexpr std::array kPackedEnds = {".lzma"sv, ".xz"sv, ".br"sv,  ".zlib"sv,
+                                             ".z"sv,    ".gz"sv, ".bin"sv, ".dat"sv};
 
   const RecordFolder& folder_;
   std::chrono::steady_clock::time_point started_;

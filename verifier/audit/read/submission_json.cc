@@ -36,14 +36,17 @@ class Reader {
   void read() {
     read_score();
     claims_.val_loss = first<double>({"/val_loss", "/mean_val_loss", "/val_loss_mean", "/val_loss/mean"}, number_of);
-    claims_.bytes_total = first<int64_t>({"/bytes_total", "/artifact_bytes", "/artifact_bytes_max", "/artifact_bytes_mean", "/total_bytes",
-                                          "/artifact_size_bytes", "/bytes_total_max"}, bytes_of);
+    claims_.bytes_total =
+        first<int64_t>({"/bytes_total", "/artifact_bytes", "/artifact_bytes_max", "/artifact_bytes_mean",
+                        "/total_bytes", "/artifact_size_bytes", "/bytes_total_max"},
+                       bytes_of);
     claims_.bytes_code = first<int64_t>({"/bytes_code", "/code_bytes", "/code_size_bytes"}, bytes_of);
     claims_.bytes_model = first<int64_t>({"/bytes_model", "/model_bytes", "/bytes_model_compressed"}, bytes_of);
     for (const JsonScalar& s : json_.scalars) {
       if (!claims_.bytes_model && s.pointer.starts_with("/bytes_model_")) set_bytes(claims_.bytes_model, s);
     }
-    claims_.train_time_seconds = first<double>({"/training_time_seconds", "/train_time_seconds", "/wallclock_seconds"}, number_of);
+    claims_.train_time_seconds =
+        first<double>({"/training_time_seconds", "/train_time_seconds", "/wallclock_seconds"}, number_of);
     claims_.eval_time_seconds = first<double>({"/eval_time_seconds", "/total_eval_time_seconds"}, number_of);
     claims_.track = text("/track");
     claims_.name = text("/name");
@@ -88,7 +91,8 @@ class Reader {
     claims_.val_bpb = first<double>(pointers, number_of);
     if (claims_.val_bpb) return;
     for (const char* pointer : pointers) {
-      if (const JsonScalar* s = find(pointer); s != nullptr && claims_.val_bpb_text.empty()) claims_.val_bpb_text = s->text;
+      if (const JsonScalar* s = find(pointer); s != nullptr && claims_.val_bpb_text.empty())
+        claims_.val_bpb_text = s->text;
     }
   }
 
@@ -96,18 +100,21 @@ class Reader {
   static std::string seed_of(std::string_view part) {
     if (part.starts_with("seed")) part.remove_prefix(4);
     if (part.starts_with("_") || part.starts_with("=")) part.remove_prefix(1);
-    return !part.empty() && part.size() <= 12 && std::all_of(part.begin(), part.end(), is_digit) ? std::string(part) : "";
+    return !part.empty() && part.size() <= 12 && std::all_of(part.begin(), part.end(), is_digit) ? std::string(part)
+                                                                                                 : "";
   }
 
   void name_seed(const std::string& seed) {
-    if (!seed.empty() && std::find(claims_.seeds.begin(), claims_.seeds.end(), seed) == claims_.seeds.end()) claims_.seeds.push_back(seed);
+    if (!seed.empty() && std::find(claims_.seeds.begin(), claims_.seeds.end(), seed) == claims_.seeds.end())
+      claims_.seeds.push_back(seed);
   }
 
   /// The score of one seed, whose value is a scalar at `base` or an object below it.
   bool read_seed_score(const std::string& base, const std::string& seed) {
     if (claims_.seed_bpb.count(seed) != 0) return true;
-    for (const char* inner : {"", "/val_bpb", "/bpb", "/ttt_bpb", "/sliding_bpb", "/final_bpb", "/val_bpb_exact", "/final_val_bpb",
-                              "/ttt_val_bpb", "/sliding_val_bpb", "/sw_bpb", "/post_ttt_bpb", "/val_bpb_ttt"}) {
+    for (const char* inner :
+         {"", "/val_bpb", "/bpb", "/ttt_bpb", "/sliding_bpb", "/final_bpb", "/val_bpb_exact", "/final_val_bpb",
+          "/ttt_val_bpb", "/sliding_val_bpb", "/sw_bpb", "/post_ttt_bpb", "/val_bpb_ttt"}) {
       const JsonScalar* s = find(base + inner);
       const auto v = s == nullptr ? std::nullopt : number_of(*s);
       if (!v || *v <= 0 || *v > 20) continue;  // a seed number or a placeholder in the place of a score
@@ -118,9 +125,11 @@ class Reader {
   }
 
   void read_seed_bytes(const std::string& base, const std::string& seed) {
-    for (const char* inner : {"/artifact_bytes", "/bytes_total", "/total_bytes", "/artifact_size_bytes", "/artifact_size", "/bytes"}) {
+    for (const char* inner :
+         {"/artifact_bytes", "/bytes_total", "/total_bytes", "/artifact_size_bytes", "/artifact_size", "/bytes"}) {
       const JsonScalar* s = find(base + inner);
-      if (const auto v = s == nullptr ? std::nullopt : bytes_of(*s)) claims_.seed_bytes.emplace(seed, Fact<int64_t>{*v, place(*s)});
+      if (const auto v = s == nullptr ? std::nullopt : bytes_of(*s))
+        claims_.seed_bytes.emplace(seed, Fact<int64_t>{*v, place(*s)});
     }
   }
 
@@ -161,8 +170,8 @@ class Reader {
   }
 
   void read_seeds() {
-    for (const char* base : {"/seed_results", "/seeds", "/per_seed", "/per_seed_results", "/val_bpb_seeds", "/val_bpb_per_seed", "/per_seed_val_bpb",
-                             "/results", "/runs", ""}) {
+    for (const char* base : {"/seed_results", "/seeds", "/per_seed", "/per_seed_results", "/val_bpb_seeds",
+                             "/val_bpb_per_seed", "/per_seed_val_bpb", "/results", "/runs", ""}) {
       // At the top and in "results" only keys that say seed count as seeds.
       if (std::string_view(base).empty() || std::string_view(base) == "/results") {
         for (const std::string& part : children(base)) {

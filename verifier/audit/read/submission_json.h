@@ -1,4 +1,5 @@
-/// submission.json in its many variants: aliases of keys, numbers as strings, seeds as objects, lists or keys of their own.
+/// submission.json in its many variants: aliases of keys, numbers as strings, seeds as objects, lists or keys of their
+/// own.
 #pragma once
 
 #include <string>

@@ -65,7 +65,9 @@ size_t escape_length(std::string_view s) {
   if (s.size() < 2) return 1;
   if (s[1] == '[') {
     size_t i = 2;
-    while (i < s.size() && i < 64 && static_cast<unsigned char>(s[i]) >= 0x20 && static_cast<unsigned char>(s[i]) < 0x40) ++i;
+    while (i < s.size() && i < 64 && static_cast<unsigned char>(s[i]) >= 0x20 &&
+           static_cast<unsigned char>(s[i]) < 0x40)
+      ++i;
     return std::min(i + 1, s.size());
   }
   if (s[1] == ']') {
@@ -88,7 +90,9 @@ std::string decode_text(std::string bytes) {
   } else if (s.starts_with("\xEF\xBB\xBF"sv)) {
     bytes.erase(0, 3);
   }
-  if (std::memchr(bytes.data(), '\r', bytes.size()) == nullptr && std::memchr(bytes.data(), '\x1b', bytes.size()) == nullptr) return bytes;
+  if (std::memchr(bytes.data(), '\r', bytes.size()) == nullptr &&
+      std::memchr(bytes.data(), '\x1b', bytes.size()) == nullptr)
+    return bytes;
   size_t out = 0;
   for (size_t i = 0; i < bytes.size();) {
     if (bytes[i] == '\x1b') {

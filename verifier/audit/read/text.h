@@ -8,9 +8,9 @@
 
 namespace fairway::audit {
 
-/// UTF-8 with "\n" line ends: a byte order mark goes, UTF-16 (by its mark, or by every second byte being zero) is decoded, "\r\n" and a
-/// lone "\r" become "\n" (progress bars), ANSI escape sequences go. Bytes that are not UTF-8 stay as they are.
-/// Line numbers count "\n" of the result, as an editor with universal line ends shows them.
+/// UTF-8 with "\n" line ends: a byte order mark goes, UTF-16 (by its mark, or by every second byte being zero) is
+/// decoded, "\r\n" and a lone "\r" become "\n" (progress bars), ANSI escape sequences go. Bytes that are not UTF-8 stay
+/// as they are. Line numbers count "\n" of the result, as an editor with universal line ends shows them.
 std::string decode_text(std::string bytes);
 
 /// Holds a zero byte or many control characters in its first 8 KiB: not text.

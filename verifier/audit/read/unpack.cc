@@ -20,9 +20,11 @@ constexpr size_t kShortestPacked = 200;  // characters; shorter strings are keys
 
 enum class Encoding { kBase85, kAscii85, kBase64 };
 
-// ---- encodings ------------------------------------------------------------------------------------------------------------------
+// ---- encodings
+// ------------------------------------------------------------------------------------------------------------------
 
-constexpr auto kBase85Alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~"sv;
+constexpr auto kBase85Alphabet =
+    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~"sv;
 
 /// Groups of five digits of base 85 to four bytes, the last group padded as Python pads it.
 template <class DigitOf>
@@ -81,28 +83,33 @@ std::optional<std::string> decode(Encoding encoding, std::string_view s) {
   static const auto base85_digits = [] {
     std::array<int, 256> t;
     t.fill(-1);
-    for (size_t i = 0; i < kBase85Alphabet.size(); ++i) t[static_cast<unsigned char>(kBase85Alphabet[i])] = static_cast<int>(i);
+    for (size_t i = 0; i < kBase85Alphabet.size(); ++i)
+      t[static_cast<unsigned char>(kBase85Alphabet[i])] = static_cast<int>(i);
     return t;
   }();
   switch (encoding) {
-    case Encoding::kBase85: return from_base85(s, false, '~', [](char c) { return base85_digits[static_cast<unsigned char>(c)]; });
+    case Encoding::kBase85:
+      return from_base85(s, false, '~', [](char c) { return base85_digits[static_cast<unsigned char>(c)]; });
     case Encoding::kAscii85:
       if (s.starts_with("<~")) s.remove_prefix(2);
       if (s.ends_with("~>")) s.remove_suffix(2);
       return from_base85(s, true, 'u', [](char c) { return c >= '!' && c <= 'u' ? c - '!' : -1; });
-    case Encoding::kBase64: return from_base64(s);
+    case Encoding::kBase64:
+      return from_base64(s);
   }
   return std::nullopt;
 }
 
-// ---- Python strings -------------------------------------------------------------------------------------------------------------
+// ---- Python strings
+// -------------------------------------------------------------------------------------------------------------
 
 /// Reads expressions that are strings: literals side by side or joined by '+', lists of them, names of variables.
 class StringReader {
  public:
   explicit StringReader(std::string_view source) : source_(source) {}
 
-  /// The value of the expression at `at`, without white space (the encodings have none); nothing if it is something else.
+  /// The value of the expression at `at`, without white space (the encodings have none); nothing if it is something
+  /// else.
   std::optional<std::string> expression(size_t at, int depth = 0) const {
     std::string out;
     bool any = false;
@@ -112,7 +119,8 @@ class StringReader {
       if (at >= source_.size()) break;
       const char c = source_[at];
       if (const size_t quote = quote_at(at); quote != kNone) {
-        at = literal(quote, out);
+        const bool raw = source_.substr(at, quote - at).find_first_of("rR") != kNone;
+        at = literal(quote, raw, out);
         if (at == kNone) return std::nullopt;
         any = true;
         if (out.size() > static_cast<size_t>(limits::kTextFileBytes)) return std::nullopt;
@@ -164,7 +172,7 @@ class StringReader {
   }
 
   /// Appends the content without white space and backslash-newline; the index after it, kNone if it does not end.
-  size_t literal(size_t quote, std::string& out) const {
+  size_t literal(size_t quote, bool raw, std::string& out) const {
     const char q = source_[quote];
     const bool triple = source_.substr(quote).starts_with(std::string(3, q));
     const size_t width = triple ? 3 : 1;
@@ -173,7 +181,7 @@ class StringReader {
       const char c = source_[i];
       if (c == q && source_.substr(i).starts_with(end_mark)) return i + width;
       if (c == '\n' && !triple) return kNone;
-      if (c == '\\') {
+      if (c == '\\' && !raw) {
         if (i + 1 < source_.size() && (source_[i + 1] == '\\' || source_[i + 1] == q)) out += source_[i + 1];
         ++i;  // "\n" and a continued line are white space
         continue;
@@ -210,7 +218,8 @@ std::vector<Call> decode_calls(std::string_view source) {
                                                                             {"decodebytes"sv, Encoding::kBase64}}};
   std::vector<Call> calls;
   for (const auto& [name, encoding] : kNames) {
-    for (size_t at = source.find(name); at != kNone && calls.size() < limits::kPackedLiterals; at = source.find(name, at + 1)) {
+    for (size_t at = source.find(name); at != kNone && calls.size() < limits::kPackedLiterals;
+         at = source.find(name, at + 1)) {
       const size_t open = at + name.size();
       if (open < source.size() && source[open] == '(') calls.push_back({encoding, at, open + 1});
     }
@@ -246,7 +255,8 @@ void unpack_into(std::string_view source, int depth, UnpackResult& out) {
     std::string text = decode_text(content ? std::move(content->bytes) : *bytes);
     if (!is_source_text(text)) {
       // Data (weights, tables) is packed likewise; only a string that is executed must be readable.
-      if (!content && source.find("exec(") != kNone) out.problems.push_back(fmt::format("line {}: a packed string has an unknown compression", line));
+      if (!content && source.find("exec(") != kNone)
+        out.problems.push_back(fmt::format("line {}: a packed string has an unknown compression", line));
       continue;
     }
     out.sources.push_back({text, line});

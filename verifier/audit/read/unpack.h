@@ -1,7 +1,9 @@
-/// Packed sources: Python files that carry their program as a compressed string and execute it. Unpacked here as data; nothing runs.
+/// Packed sources: Python files that carry their program as a compressed string and execute it. Unpacked here as data;
+/// nothing runs.
 ///
-/// Encodings: base85 (RFC 1924 alphabet and Ascii85), base64. Compressions: xz, the older .lzma, raw LZMA2, zlib, gzip, raw deflate,
-/// brotli. The string may be one literal, several that Python joins, a variable, or a join of a list; or a file beside the script.
+/// Encodings: base85 (RFC 1924 alphabet and Ascii85), base64. Compressions: xz, the older .lzma, raw LZMA2, zlib, gzip,
+/// raw deflate, brotli. The string may be one literal, several that Python joins, a variable, or a join of a list; or a
+/// file beside the script.
 #pragma once
 
 #include <functional>

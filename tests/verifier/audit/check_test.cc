@@ -1,0 +1,291 @@
+/// Each check on a record that breaks nothing, and on that record with one thing changed.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "tests/verifier/audit/memory_folder.h"
+#include "verifier/audit/audit.h"
+
+namespace fairway::audit {
+namespace {
+
+using verifier::Check;
+using verifier::Verdict;
+
+Check find(const Record& record, const std::string& id) {
+  const verifier::Report report = audit(record.folder(), {.legality = false});
+  for (const Check& c : report.checks) {
+    if (c.id == id) return c;
+  }
+  ADD_FAILURE() << "no check " << id;
+  return {};
+}
+
+void expect(const Record& record, const std::string& id, Verdict status, const std::string& word = "") {
+  const Check c = find(record, id);
+  EXPECT_EQ(verdict_name(c.status), std::string(verdict_name(status))) << id << ": " << c.message;
+  EXPECT_NE(c.message.find(word), std::string::npos) << c.message;
+  if (status == Verdict::kFail) EXPECT_FALSE(c.evidence.empty()) << id << " fails without evidence";
+}
+
+TEST(Checks, ARecordThatBreaksNothingPassesEveryOne) {
+  const verifier::Report report = audit(Record().folder(), {.legality = false});
+  for (const Check& c : report.checks) EXPECT_EQ(c.status, Verdict::kPass) << c.id << ": " << c.message;
+  EXPECT_EQ(report.exit_code(), 0);
+}
+
+TEST(StructureFiles, NamesWhatIsMissing) {
+  Record r;
+  r.with_final = true;
+  MemoryFolder folder(r.path, {{"train_gpt.py", "import torch\n"}});
+  const Check c = audit(folder, {.legality = false}).checks[0];
+  EXPECT_EQ(c.id, "structure.files");
+  EXPECT_EQ(c.status, Verdict::kReview);
+  for (const char* word : {"README.md", "submission.json", "a train log"})
+    EXPECT_NE(c.message.find(word), std::string::npos) << word;
+}
+
+TEST(StructureFiles, AnAbsentBlobIsNamedAndNotAFault) {
+  MemoryFolder folder = Record().folder();
+  folder.add("final_model.int6.ptz", FileState::kAbsent);
+  const Check c = audit(folder, {.legality = false}).checks[0];
+  EXPECT_EQ(c.status, Verdict::kPass);
+  EXPECT_NE(c.message.find("without content"), std::string::npos);
+}
+
+TEST(StructureJson, ADamagedFileFailsWithItsLine) {
+  Record r;
+  r.json = "{\n\"val_bpb\": 1.1,\n}";
+  expect(r, "structure.json", Verdict::kFail);
+  EXPECT_EQ(find(r, "structure.json").evidence[0].line, 3);
+}
+
+TEST(StructureJson, APlaceholderIsAQuestion) {
+  Record r;
+  r.json = "{\"name\": \"x\", \"author\": \"y\", \"val_bpb\": \"pending\"}";
+  expect(r, "structure.json", Verdict::kReview, "pending");
+}
+
+TEST(ArtifactBytes, OverTheLimitInLogAndJsonFails) {
+  Record r;
+  for (auto& s : r.seeds) s.model_bytes = 15'960'000;
+  expect(r, "artifact.bytes", Verdict::kFail, "over the limit");
+}
+
+TEST(ArtifactBytes, OneSeedOverTheLimitFails) {
+  Record r;
+  r.seeds[2].model_bytes = 15'999'000;
+  expect(r, "artifact.bytes", Verdict::kFail);
+}
+
+TEST(ArtifactBytes, ExactlyTheLimitPasses) {
+  Record r;
+  for (auto& s : r.seeds) s.model_bytes = 15'950'000;
+  expect(r, "artifact.bytes", Verdict::kPass);
+}
+
+TEST(ArtifactBytes, MebibytesReadAsMegabytesAreNamed) {
+  Record r;
+  r.with_final = false;
+  r.seeds.clear();
+  r.json = "{\"name\": \"x\", \"author\": \"y\", \"val_bpb\": 1.1, \"bytes_total\": 16076737}";
+  expect(r, "artifact.bytes", Verdict::kFail, "not 16 MiB");
+}
+
+TEST(ArtifactBytes, ALogThatCountsMoreCodeThanIsShippedIsAQuestion) {
+  Record r;
+  r.json = r.default_json();
+  for (auto& s : r.seeds) {
+    s.model_bytes = 15'940'000;
+    s.code_bytes = 70'000;  // 16,010,000 in the log; the shipped script has 50,000
+  }
+  expect(r, "artifact.bytes", Verdict::kReview, "which code counts");
+}
+
+TEST(TimeTrain, OneStepBeyondTheCapIsTolerated) {
+  Record r;
+  r.seeds[0].train_ms = 600'180;
+  expect(r, "time.train", Verdict::kPass, "tolerated");
+}
+
+TEST(TimeTrain, ASlowLastStepIsAQuestionAndMinutesAreAFault) {
+  Record r;
+  r.seeds[1].train_ms = 603'000;
+  expect(r, "time.train", Verdict::kReview, "slow step");
+  r.seeds[1].train_ms = 900'000;
+  expect(r, "time.train", Verdict::kFail, "beyond the limit");
+}
+
+TEST(TimeTrain, FewerGpusAreNotTheRecordSetting) {
+  Record r;
+  for (auto& s : r.seeds) s.world_size = 1;
+  expect(r, "time.train", Verdict::kReview, "record setting");
+}
+
+TEST(TimeTrain, TheNonRecordTrackHasNoLimit) {
+  Record r;
+  r.path = "records/track_non_record_16mb/2026-04-01_Example";
+  for (auto& s : r.seeds) s.train_ms = 7'200'000;
+  expect(r, "time.train", Verdict::kSkip);
+}
+
+TEST(TimeTrain, CalibrationAfterTheLimitIsAQuestionUnlessOnGeneratedText) {
+  Record r;
+  for (auto& s : r.seeds) s.more = "gptq:calibrating with 256 batches...\n";
+  expect(r, "time.train", Verdict::kReview, "calibration");
+  for (auto& s : r.seeds)
+    s.more = "gptq:generating autoregressive calibration text\ngptq:calibrating with 64 sequences\n";
+  expect(r, "time.train", Verdict::kPass);
+}
+
+TEST(TimeEval, TheReportedStageBeyondTheLimitFails) {
+  Record r;
+  for (auto& s : r.seeds) s.eval_ms = 660'000;
+  expect(r, "time.eval", Verdict::kFail, "beyond the limit");
+}
+
+TEST(TimeEval, StagesAreAdded) {
+  Record r;
+  for (auto& s : r.seeds) {
+    s.eval_ms = 405'000;
+    s.more = "final_other val_loss:1.9500 val_bpb:1.1549 eval_time:395000ms\n";
+  }
+  expect(r, "time.eval", Verdict::kReview, "together");
+}
+
+TEST(ScoreClaim, NamesTheTagWhoseMeanItIs) {
+  expect(Record(), "score.claim", Verdict::kPass, "final_sliding_window_exact");
+  EXPECT_EQ(find(Record(), "score.claim").evidence.size(), 4u);
+}
+
+TEST(ScoreClaim, TheBestSeedIsAQuestion) {
+  Record r;
+  r.seeds[1].val_bpb = 1.13;
+  r.json = fmt::format("{{\"name\": \"x\", \"author\": \"y\", \"val_bpb\": {:.8f}}}", 1.12515055);
+  expect(r, "score.claim", Verdict::kReview, "best of 3");
+}
+
+TEST(ScoreClaim, AScoreBetterThanEveryLogFails) {
+  Record r;
+  r.json = "{\"name\": \"x\", \"author\": \"y\", \"val_bpb\": 1.0435}";
+  expect(r, "score.claim", Verdict::kFail, "no value and no mean");
+}
+
+TEST(ScoreClaim, AScoreBetterThanTheLogsOfSomeSeedsIsAQuestion) {
+  Record r;
+  r.json = "{\"name\": \"x\", \"author\": \"y\", \"val_bpb\": 1.0435, \"seeds\": [42, 1337, 2024, 7, 8]}";
+  expect(r, "score.claim", Verdict::kReview);
+}
+
+TEST(ScoreClaim, AValueBeforeQuantisationIsAQuestion) {
+  Record r;
+  r.seeds.resize(1);
+  r.seeds[0].more = "DIAGNOSTIC post_ema val_loss:1.8000 val_bpb:1.0660 eval_time:2000ms\n";
+  r.json = "{\"name\": \"x\", \"author\": \"y\", \"val_bpb\": 1.0660}";
+  expect(r, "score.claim", Verdict::kReview, "intermediate");
+}
+
+TEST(ByteAccounting, ABytesTableThatCountsTooMuchFails) {
+  Record r;
+  for (auto& s : r.seeds) s.val_bpb *= 0.85;
+  expect(r, "score.byte_accounting", Verdict::kFail, "more bytes");
+}
+
+TEST(ByteAccounting, AnotherTokenizerOfTheSameTextPasses) {
+  Record r;
+  for (auto& s : r.seeds) {
+    s.val_tokens = 40'540'160;
+    s.val_loss = s.val_bpb * 0.69314718055994531 / (40'540'160 / 151'080'363.0);
+  }
+  expect(r, "score.byte_accounting", Verdict::kPass);
+}
+
+TEST(ByteAccounting, AMixtureWhoseLossIsNotPrintedIsAQuestion) {
+  Record r;
+  for (auto& s : r.seeds) s.more = fmt::format("final_ppm_mix val_loss:{:.8f} val_bpb:0.99000000\n", s.val_loss);
+  r.json = "{\"name\": \"x\", \"author\": \"y\", \"val_bpb\": 0.99}";
+  expect(r, "score.byte_accounting", Verdict::kReview, "do not belong together");
+}
+
+TEST(ByteAccounting, TheLeadingSpaceCountedTwiceInSourceFails) {
+  Record r;
+  for (auto& s : r.seeds) s.val_tokens = 0;
+  r.files["train_gpt.py"] =
+      "def luts(sp):\n    if piece.startswith('\\u2581'):\n        base_bytes[i] = len(piece[1:].encode('utf-8')) + 1\n"
+      "def ev():\n    tb += (has_leading_space_lut[tgt] & ~is_boundary_token_lut[prev])\n";
+  for (auto& s : r.seeds)
+    r.files[fmt::format("train_seed{}.log", s.seed)] =
+        fmt::format("seed:{}\nfinal val_bpb:{:.8f}\n", s.seed, s.val_bpb);
+  expect(r, "score.byte_accounting", Verdict::kFail, "adds it again");
+  r.files["train_gpt.py"] =
+      "def luts(sp):\n    if piece.startswith('\\u2581'):\n        piece = piece[1:]\n    base_bytes[i] = "
+      "len(piece.encode('utf-8'))\n"
+      "def ev():\n    tb += (has_leading_space_lut[tgt] & ~is_boundary_token_lut[prev])\n";
+  expect(r, "score.byte_accounting", Verdict::kSkip);
+}
+
+TEST(DataSplit, TheRebuiltDataSetIsAQuestion) {
+  Record r;
+  for (auto& s : r.seeds) s.more = "train_shards: 1499\n";
+  for (auto& s : r.seeds) {
+    std::string log = Record::log(s);
+    log.replace(log.find("train_shards:80"), 15, "train_shards:1499");
+    r.files[fmt::format("train_seed{}.log", s.seed)] = log;
+  }
+  expect(r, "data.split", Verdict::kReview, "1499");
+}
+
+TEST(DataSplit, APartOfTheSplitIsAQuestion) {
+  Record r;
+  for (auto& s : r.seeds) s.val_tokens = 1'048'576;
+  expect(r, "data.split", Verdict::kReview, "part of the split");
+}
+
+TEST(DataSplit, TrainingOnValidationDataBySwitchFails) {
+  Record r;
+  for (auto& s : r.seeds) s.more = "train_on_val:True lr:0.1\n";
+  expect(r, "data.split", Verdict::kFail, "validation data");
+  for (auto& s : r.seeds) s.more = "train_on_val:False lr:0.1\n";
+  expect(r, "data.split", Verdict::kPass);
+}
+
+TEST(DataSplit, ValidationShardsInTheTrainGlobAreAQuestion) {
+  Record r;
+  r.files["train_gpt.py"] = "import os\ntrain_files = os.path.join(data_path, 'fineweb_val_*.bin')\n";
+  expect(r, "data.split", Verdict::kReview, "validation shards");
+}
+
+TEST(EvidenceSeeds, FewerThanThreeAreAQuestion) {
+  Record r;
+  r.seeds.resize(2);
+  expect(r, "evidence.seeds", Verdict::kReview, "2 seeds");
+}
+
+TEST(EvidenceSeeds, SeedsOfDifferentConfigurationsAreAQuestion) {
+  Record r;
+  r.seeds[2].more = "matrix_lr:0.05 x:1\n";
+  r.seeds[0].more = r.seeds[1].more = "matrix_lr:0.04 x:1\n";
+  expect(r, "evidence.seeds", Verdict::kReview, "matrix_lr");
+}
+
+TEST(EvidenceLogs, ASeedWithoutALogIsAQuestion) {
+  Record r;
+  r.json = r.default_json();
+  r.json.replace(r.json.find("\"seeds\": [42"), 12, "\"seeds\": [5, 42");
+  expect(r, "evidence.logs", Verdict::kReview, "seed 5");
+}
+
+TEST(EvidenceLogs, TruncatedLogsAreAQuestion) {
+  Record r;
+  r.with_final = false;
+  expect(r, "evidence.logs", Verdict::kReview, "none with a final score");
+}
+
+TEST(EvidenceClaims, AScorePerSeedThatItsLogDoesNotPrintIsAQuestion) {
+  Record r;
+  r.json = r.default_json();
+  r.json.replace(r.json.find("1.12526900}"), 11, "1.10000000}");
+  expect(r, "evidence.claims", Verdict::kReview);
+}
+
+}  // namespace
+}  // namespace fairway::audit

