@@ -1,10 +1,188 @@
-/// R6: hints whose gate reads the token being predicted, in Python or in a C or C++ helper.
+/// R6: hints whose gate reads the token being predicted, in a C or C++ helper.
+///
+/// A helper walks the tokens, writes a hint for position i and then takes token i into its state. Legal: the hint
+/// depends on the state alone. Illegal: whether or what it writes at [i] depends on token i itself. Which channels were
+/// used stands in the logs as counts of gates ("within_gate=0").
 #include <algorithm>
+#include <cctype>
+#include <cstdlib>
+#include <set>
 
 #include "verifier/audit/rules/rule.h"
 
 namespace fairway::audit::rules {
+namespace {
 
-void hints_of_the_target(const Context&, std::vector<Finding>&) {}
+using source::Field;
+using source::kNoNode;
+using source::NodeKind;
+using source::Tree;
+
+template <class Visit>
+void walk(const Tree& tree, int32_t root, Visit visit) {
+  std::vector<int32_t> open = {root};
+  while (!open.empty()) {
+    const int32_t node = open.back();
+    open.pop_back();
+    if (!visit(node)) continue;
+    std::vector<int32_t> children = tree.children(node);
+    for (auto at = children.rbegin(); at != children.rend(); ++at) open.push_back(*at);
+  }
+}
+
+bool mentions(const Tree& tree, int32_t root, const std::set<std::string>& names) {
+  bool found = false;
+  if (root == kNoNode) return false;
+  walk(tree, root, [&](int32_t node) {
+    found |= tree[node].kind == NodeKind::kIdentifier && names.count(std::string(tree.text(node))) > 0;
+    return !found;
+  });
+  return found;
+}
+
+/// The variable that a for loop counts, or empty.
+std::string loop_variable(const Tree& tree, int32_t loop) {
+  const int32_t update = tree.child(loop, Field::kUpdate);
+  std::string name;
+  if (update == kNoNode) return name;
+  walk(tree, update, [&](int32_t node) {
+    if (name.empty() && tree[node].kind == NodeKind::kIdentifier) name = tree.text(node);
+    return true;
+  });
+  return name;
+}
+
+/// NAME of NAME[variable], else empty.
+std::string array_at(const Tree& tree, int32_t node, const std::string& variable) {
+  if (node == kNoNode || tree[node].kind != NodeKind::kSubscript) return "";
+  const std::string_view text = tree.text(node);
+  const size_t bracket = text.find('[');
+  if (bracket == text.npos || text.substr(bracket) != "[" + variable + "]") return "";
+  return std::string(text.substr(0, bracket));
+}
+
+struct Gate {
+  std::string channel;  ///< the first word of the array written: "within"
+  verifier::Evidence condition, source;
+};
+
+/// Parameters that point to constant 16- or 32-bit numbers: the tokens.
+std::set<std::string> token_arrays(const Tree& tree, int32_t function) {
+  std::set<std::string> names;
+  walk(tree, function, [&](int32_t node) {
+    if (tree.type(node) == "parameter_declaration") {
+      const std::string_view text = tree.text(node);
+      const bool constant = text.find("const") != text.npos && text.find('*') != text.npos;
+      const bool wide =
+          text.find("int16") != text.npos || text.find("int32") != text.npos || text.find("int64") != text.npos;
+      if (constant && wide) {
+        std::string last;
+        walk(tree, node, [&](int32_t inner) {
+          if (tree[inner].kind == NodeKind::kIdentifier) last = tree.text(inner);
+          return true;
+        });
+        if (!last.empty()) names.insert(last);
+      }
+      return false;
+    }
+    return node == function || tree.type(node) != "compound_statement";
+  });
+  return names;
+}
+
+void gates_in_loop(const Tree& tree, int32_t loop, const std::set<std::string>& tokens, const std::string& file,
+                   std::vector<Gate>& gates) {
+  const std::string variable = loop_variable(tree, loop);
+  const int32_t body = tree.child(loop, Field::kBody);
+  if (variable.empty() || body == kNoNode) return;
+  // What is made from tokens[i] before anything is written.
+  std::set<std::string> of_token;
+  verifier::Evidence source{file, 0, 0};
+  walk(tree, body, [&](int32_t node) {
+    if (tree.type(node) == "init_declarator") {
+      const int32_t value = tree.child(node, Field::kValue);
+      const int32_t name = tree.child(node, Field::kDeclarator);
+      if (value == kNoNode || name == kNoNode) return true;
+      bool reads = mentions(tree, value, of_token);
+      walk(tree, value, [&](int32_t inner) {
+        reads |= tokens.count(array_at(tree, inner, variable)) > 0;
+        return true;
+      });
+      if (reads) {
+        of_token.insert(std::string(tree.text(name)));
+        if (source.line == 0) source.line = tree[node].line;
+        source.end_line = tree[node].line;
+      }
+    }
+    return true;
+  });
+  if (of_token.empty()) return;
+  walk(tree, body, [&](int32_t node) {
+    if (tree[node].kind != NodeKind::kIf || !mentions(tree, tree.child(node, Field::kCondition), of_token)) return true;
+    walk(tree, node, [&](int32_t inner) {
+      if (tree[inner].kind != NodeKind::kAssignment) return true;
+      const std::string array = array_at(tree, tree.child(inner, Field::kLeft), variable);
+      if (array.empty() || tokens.count(array) > 0) return true;
+      const int32_t condition = tree.child(node, Field::kCondition);
+      gates.push_back(
+          {array.substr(0, array.find('_')), {file, tree[condition].line, tree[condition].end_line}, source});
+      return true;
+    });
+    return true;
+  });
+}
+
+/// The largest count that logs print for the gate of that channel; -1: they print none.
+int64_t logged_gates(const Facts& facts, const std::string& channel) {
+  int64_t largest = -1;
+  for (const LoggedRun& run : facts.runs) {
+    for (const LogMarker& marker : run.markers) {
+      const size_t at = marker.text.find(channel + "_gate=");
+      if (at == std::string::npos) continue;
+      largest = std::max<int64_t>(largest, std::strtoll(marker.text.c_str() + at + channel.size() + 6, nullptr, 10));
+    }
+  }
+  return largest;
+}
+
+}  // namespace
+
+void hints_of_the_target(const Context& context, std::vector<Finding>& findings) {
+  for (const SourceFile& file : context.facts.sources) {
+    if (file.language != Language::kC && file.language != Language::kCpp) continue;
+    const Tree tree = Tree::parse(file.text, file.language);
+    if (tree.empty()) continue;
+    std::vector<Gate> gates;
+    walk(tree, 0, [&](int32_t node) {
+      if (tree[node].kind != NodeKind::kFunction) return true;
+      const std::set<std::string> tokens = token_arrays(tree, node);
+      if (tokens.empty()) return false;
+      walk(tree, node, [&](int32_t inner) {
+        if (tree[inner].kind == NodeKind::kFor) gates_in_loop(tree, inner, tokens, file.name, gates);
+        return true;
+      });
+      return false;
+    });
+    std::set<std::string> seen;
+    for (const Gate& gate : gates) {
+      if (!seen.insert(gate.channel).second) continue;
+      const int64_t opened = logged_gates(context.facts, gate.channel);
+      if (opened == 0) continue;  // present, and off in every logged run
+      Finding finding;
+      finding.id = "legality.causal";
+      finding.evidence = {gate.source, gate.condition};
+      finding.message = "whether the helper gives a \"" + gate.channel +
+                        "\" hint for a position depends on the token at that position";
+      if (opened > 0) {
+        finding.level = verifier::Verdict::kFail;
+        finding.message += "; the logs count " + std::to_string(opened) + " open gates of it";
+      } else {
+        finding.level = verifier::Verdict::kReview;
+        finding.message += ". No log says how often it was used: does the reported score use these hints?";
+      }
+      findings.push_back(std::move(finding));
+    }
+  }
+}
 
 }  // namespace fairway::audit::rules

@@ -36,6 +36,11 @@ class Scores {
   bool reaches_report(int event_id) const {
     return event_id != source::Origins::kOverflow && report_origins_.has(event_id);
   }
+  /// fail: it is part of the reported score. review: a setting or the claim leaves open whether it is. pass: it is not.
+  verifier::Verdict level(const source::Event& event) const {
+    if (reaches_report(event.id)) return event.doubt ? verifier::Verdict::kReview : verifier::Verdict::kFail;
+    return !tag_known_ && reaches_print(event.id) ? verifier::Verdict::kReview : verifier::Verdict::kPass;
+  }
   bool reaches_print(int event_id) const {
     return event_id != source::Origins::kOverflow && print_origins_.has(event_id);
   }
@@ -77,6 +82,10 @@ struct Update {
   bool fresh = false;   ///< of tensors made during evaluation, not of weights or adapters
 };
 std::vector<Update> updates_on_validation(const source::Timeline& timeline);
+
+/// One finding of all events of that kind, at the strongest level any of them has; nothing if none is part of a score.
+void add_construct(const Context& context, source::EventKind kind, const std::string& id, const std::string& message,
+                   std::vector<Finding>& findings);
 
 /// The nearest loop around `loop`, itself included, that repeats without moving on in the data of `value`; -1: none.
 int repeating_loop(const source::Timeline& timeline, int loop, const source::Value& value);

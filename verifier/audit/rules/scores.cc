@@ -85,8 +85,22 @@ Scores::Scores(const Facts& facts, const source::Timeline& timeline) {
   // A claim that equals an intermediate value says nothing about the final score; that one is judged then.
   if (!tag_known_) {
     report_event_ = -1;
+    // The last score that the logs show; what they never printed did not run.
     for (size_t i : scored) {
-      if (!diagnostic(tag_of(timeline.events[i].text))) report_event_ = static_cast<int>(i);
+      const std::string tag = tag_of(timeline.events[i].text);
+      if (tag.find_first_not_of('\1') == std::string::npos) continue;
+      for (const LoggedRun& run : facts.runs) {
+        for (const ScoreLine& line : run.scores) {
+          if (!line.diagnostic && matches(tag, tag_of(line.tag))) report_event_ = static_cast<int>(i);
+        }
+      }
+    }
+    const bool logged = report_event_ >= 0;
+    for (size_t i : scored) {
+      if (logged) break;
+      const bool certain = !timeline.events[i].doubt;
+      const bool replaces = report_event_ < 0 || certain || timeline.events[static_cast<size_t>(report_event_)].doubt;
+      if (replaces && !diagnostic(tag_of(timeline.events[i].text))) report_event_ = static_cast<int>(i);
     }
     if (report_event_ < 0 && !scored.empty()) report_event_ = static_cast<int>(scored.back());
   }
@@ -94,7 +108,11 @@ Scores::Scores(const Facts& facts, const source::Timeline& timeline) {
     // The same tag may be printed by several statements or calls: all of them are the report.
     const std::string tag = timeline.events[static_cast<size_t>(report_event_)].text;
     for (size_t i : scored) {
-      if (timeline.events[i].text == tag) report_origins_ |= timeline.events[i].value.origins;
+      const Event& print = timeline.events[i];
+      // Without logs a later score behind a switch may be the one that is claimed.
+      const bool may_be =
+          !tag_known_ && print.doubt && static_cast<int>(i) > report_event_ && !diagnostic(tag_of(print.text));
+      if (print.text == tag || may_be) report_origins_ |= timeline.events[i].value.origins;
     }
   }
   for (size_t i = 0; i < timeline.events.size(); ++i) {
@@ -104,7 +122,8 @@ Scores::Scores(const Facts& facts, const source::Timeline& timeline) {
     bool transfer = false;
     for (size_t j = 0; j < i; ++j) {
       const Event& earlier = timeline.events[j];
-      transfer |= earlier.kind == EventKind::kScore && earlier.id != source::Origins::kOverflow && event.value.origins.has(earlier.id);
+      transfer |= earlier.kind == EventKind::kScore && earlier.id != source::Origins::kOverflow &&
+                  event.value.origins.has(earlier.id);
     }
     if (transfer) continue;
     if (reaches_print(event.id)) printed_.push_back(i);
@@ -141,6 +160,42 @@ std::vector<Update> updates_on_validation(const source::Timeline& timeline) {
     updates.push_back(update);
   }
   return updates;
+}
+
+void add_construct(const Context& context, EventKind kind, const std::string& id, const std::string& message,
+                   std::vector<Finding>& findings) {
+  using verifier::Verdict;
+  Finding finding;
+  finding.id = id;
+  finding.level = Verdict::kPass;
+  bool doubt = false;
+  for (const Event& event : context.timeline.events) {
+    if (event.kind != kind) continue;
+    const Verdict level = context.scores.level(event);
+    if (level == Verdict::kPass || (level == Verdict::kReview && finding.level == Verdict::kFail)) continue;
+    if (level != finding.level) finding.evidence.clear();
+    finding.level = level;
+    doubt = event.doubt;
+    const verifier::Evidence place = context.timeline.evidence(event.span);
+    const bool known = std::any_of(finding.evidence.begin(), finding.evidence.end(), [&](const verifier::Evidence& e) {
+      return e.file == place.file && e.line == place.line;
+    });
+    if (known) continue;
+    finding.evidence.push_back(place);
+    if (event.invocation != -1) {
+      const source::Invocation& call = context.timeline.invocations[static_cast<size_t>(event.invocation)];
+      finding.evidence.push_back(
+          context.timeline.evidence(context.timeline.function_spans[static_cast<size_t>(call.function)]));
+    }
+  }
+  if (finding.evidence.empty()) return;
+  finding.message = message;
+  if (finding.level == Verdict::kReview) {
+    finding.message +=
+        doubt ? ". A setting that no log names decides whether it runs: was it on in the reported runs?"
+              : ". It reaches a printed score, but the claim matches no printed tag: is that score the claimed one?";
+  }
+  findings.push_back(std::move(finding));
 }
 
 int repeating_loop(const source::Timeline& timeline, int loop, const source::Value& value) {

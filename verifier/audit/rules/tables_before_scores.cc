@@ -19,19 +19,24 @@ void tables_before_scores(const Context& context, std::vector<Finding>& findings
     for (size_t j : context.scores.reported()) {
       online |= j < i && context.timeline.common_loop(context.timeline.events[j], write) != -1;
     }
-    if (online && !train) continue;
     for (size_t j = i + 1; j < context.timeline.events.size(); ++j) {
       const Event& score = context.timeline.events[j];
-      if (score.kind != EventKind::kScore || !context.scores.reaches_report(score.id) || source::Timeline::exclusive(score, write)) continue;
+      if (score.kind != EventKind::kScore || !context.scores.reaches_report(score.id) ||
+          source::Timeline::exclusive(score, write))
+        continue;
       if (!train && context.timeline.common_loop(score, write) != -1) continue;
+      // After a legal pass only a later score that reads the filled table is a second one.
+      if (online && !train && !score.value.origins.has(write.id)) continue;
       if (!seen.insert({train, write.span.line}).second) continue;
       Finding finding;
       finding.id = train ? "data.split" : "legality.single_pass";
       finding.level = write.doubt || score.doubt || train ? verifier::Verdict::kReview : verifier::Verdict::kFail;
-      finding.message = train ? "counts of training tokens are gathered by the script and used to score. Are they part "
-                                "of the artifact, or read from the "
-                                "training shards during evaluation?"
-                              : "counts of the whole validation stream are gathered first and then used to score it";
+      finding.message =
+          online && !train ? "a cache filled while the stream was scored is used to score the stream again"
+          : train          ? "counts of training tokens are gathered by the script and used to score. Are they part "
+                             "of the artifact, or read from the "
+                             "training shards during evaluation?"
+                           : "counts of the whole validation stream are gathered first and then used to score it";
       finding.evidence = {context.timeline.evidence(write.span), context.timeline.evidence(score.span)};
       findings.push_back(std::move(finding));
     }

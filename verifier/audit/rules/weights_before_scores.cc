@@ -35,6 +35,8 @@ bool leaves_alone(const Timeline& timeline, const Update& update, const Event& s
     if (event.kind != EventKind::kModel || event.id == Origins::kOverflow || !step.parameters.has(event.id)) continue;
     any = true;
     if (score.value.origins.has(event.id)) return false;
+    // An adapter that the loss does not name was put into the model itself.
+    if (!timeline.events[update.backward].value.origins.has(event.id)) return false;
     bool local = false;
     for (int at = event.invocation; at != -1; at = timeline.invocations[static_cast<size_t>(at)].parent) {
       local |= at == timeline.events[update.backward].invocation;

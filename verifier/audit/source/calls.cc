@@ -78,9 +78,10 @@ Value Interpreter::read_setting(std::string_view name, const Value& fallback) {
     Value value = fallback;
     value.taint |= kDefault;
     ++defaults_read_;
-    if (!settings_.any_run() && (truth(value) == Tri::kFalse || (value.kind == Value::Kind::kString && one_of(string_of(value), {"0", "False", "false"})))) {
-      value.kind = Value::Kind::kUnknown;
-      value.taint |= kSetting;
+    if (!settings_.any_run() &&
+        ((value.numeric() && value.number == 0) ||
+         (value.kind == Value::Kind::kString && one_of(string_of(value), {"0", "False", "false"})))) {
+      value.taint |= kOpen;
     }
     return value;
   }
@@ -373,7 +374,8 @@ bool Interpreter::call_named(std::string_view name, const Value& callee, const A
     result.taint |= kByteText;
     return true;
   }
-  if ((written == "dist.gather" || written == "dist.all_gather" || written == "torch.distributed.all_gather") && arguments.size() >= 2) {
+  if ((written == "dist.gather" || written == "dist.all_gather" || written == "torch.distributed.all_gather") &&
+      arguments.size() >= 2) {
     const bool to_first = name == "all_gather";
     Value part;
     part.absorb(argument(to_first ? 1 : 0));
@@ -810,17 +812,19 @@ Value Interpreter::call_function(const Value& callee, const Arguments& arguments
   const int pending = pending_arm_;
   pending_arm_ = -1;
   const int64_t defaults_read = defaults_read_;
-  block(function.body);
+  if (tree()[function.body].kind == NodeKind::kBlock) {
+    block(function.body);
+  } else {  // a lambda
+    returns_.back() = eval(function.body);
+    returned_.back() = true;
+  }
   pending_arm_ = pending;
   --depth_;
   Value result = returned_.back() ? returns_.back() : Value::none();
   // A helper around os.environ gives back a default of its own.
   if (defaults_read_ > defaults_read && result.constant()) {
     result.taint |= kDefault;
-    if (!settings_.any_run() && truth(result) == Tri::kFalse) {
-      result.forget();
-      result.taint |= kSetting;
-    }
+    if (!settings_.any_run() && truth(result) == Tri::kFalse) result.taint |= kOpen;
   }
   returns_.pop_back();
   returned_.pop_back();

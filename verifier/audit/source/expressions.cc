@@ -79,7 +79,7 @@ Value Interpreter::eval(int32_t node) {
     case NodeKind::kNot: {
       const Value inner = eval(tree().child(node, Field::kArgument));
       result = Value::of_tri(tri_not(truth(inner)));
-      result.taint = inner.taint & (kSetting | kOracle);
+      result.taint = inner.taint & (kSetting | kDefault | kOpen | kOracle);
       result.origins = inner.origins;
       break;
     }
@@ -143,6 +143,12 @@ Value Interpreter::eval(int32_t node) {
       break;
     }
     case NodeKind::kLambda:
+      result.index = program_.function_at(file_, node);
+      if (result.index >= 0) {
+        result.kind = Value::Kind::kFunction;
+        result.closure = frame_;
+      }
+      break;
     case NodeKind::kFunction:
     case NodeKind::kClass:
     case NodeKind::kToken:
@@ -426,7 +432,7 @@ Value Interpreter::eval_comparison(int32_t node) {
     values.push_back(eval(at));
     result.absorb(values.back());
   }
-  result.taint &= kSetting | kVal | kTarget;
+  result.taint &= kSetting | kDefault | kOpen | kVal | kTarget;
   if (values.size() == 2 && values[0].is(kTokenLik) && values[1].is(kTokenLik) &&
       text(operands[0]) != text(operands[1])) {
     Event& event = note(EventKind::kOracle, node, result);

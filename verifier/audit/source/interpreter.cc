@@ -22,7 +22,8 @@ bool has_word(std::string_view name, std::string_view word) {
   return false;
 }
 
-Interpreter::Interpreter(Program& program, const Settings& settings, std::vector<std::string> logged_lines, const InterpreterLimits& limits)
+Interpreter::Interpreter(Program& program, const Settings& settings, std::vector<std::string> logged_lines,
+                         const InterpreterLimits& limits)
     : program_(program), settings_(settings), limits_(limits), logged_lines_(std::move(logged_lines)) {
   unit_frames_.assign(program_.units().size(), -1);
   for (const Unit& unit : program_.units()) timeline_.files.push_back(unit.source->name);
@@ -355,8 +356,8 @@ void Interpreter::define_class(int32_t node) {
       if (attribute.kind != Value::Kind::kFunction) made.attributes[name] = attribute;
     }
     const std::string& text = cls.name < 0 ? std::string() : program_.name(cls.name);
-    made.settings = environment_read_ || contains_lower(text, "hyper") ||
-                    contains_lower(text, "config") || contains_lower(text, "args");
+    made.settings = environment_read_ || contains_lower(text, "hyper") || contains_lower(text, "config") ||
+                    contains_lower(text, "args");
     environment_read_ = outer_read;
     frame_ = outer;
   }
@@ -489,17 +490,32 @@ Interpreter::Flow Interpreter::if_statement(int32_t node) {
   Flow last = Flow::kNext;
   for (size_t i = 0; i < cases.size() && !decided; ++i) {
     Tri t = Tri::kTrue;
-    bool off_by_default = false;
+    bool off_by_default = false, open_switch = false;
     if (cases[i].condition != kNoNode) {
       const Value condition = eval(cases[i].condition);
       t = truth(condition);
       off_by_default = condition.any(kDefault);
+      open_switch = condition.any(kOpen);
       if (t == Tri::kUnknown) {
         if (condition.any(kSetting)) ++doubt_;
         if (condition.any(kOracle)) control_ |= condition.origins;
       }
     }
     if (t == Tri::kFalse && off_by_default && was_logged(cases[i].body, 4)) t = Tri::kTrue;
+    // Nothing shows how it ran: the default is taken, and the other way walked too, as an open question.
+    const bool open_question = cases[i].condition != kNoNode && open_switch && t != Tri::kUnknown;
+    if (open_question && t == Tri::kFalse) {
+      ++doubt_;
+      ++unsure_;
+      arms_.push_back({branch, static_cast<int>(i)});
+      arm(cases[i].body);
+      arms_.pop_back();
+      --unsure_;
+      --doubt_;
+      ++open_arms;
+      all_leave = false;
+      continue;
+    }
     if (t == Tri::kFalse) continue;
     decided = t == Tri::kTrue;
     if (!decided || open_arms > 0) unsure_ = unsure + 1;
@@ -586,7 +602,9 @@ Interpreter::Flow Interpreter::for_statement(int32_t node) {
   const Value items = eval(iterable);
   const std::string_view written = text(iterable).substr(0, 200);
   const bool range = written.rfind("range(", 0) == 0 || written.rfind("trange(", 0) == 0;
-  if (items.kind == Value::Kind::kTuple && items.items->empty() && range) return Flow::kNext;  // range(0)
+  const bool none = items.kind == Value::Kind::kTuple && items.items->empty() && range;  // range(0)
+  if (none && !items.any(kOpen)) return Flow::kNext;
+  if (none) ++doubt_;
 
   const int outer = loop_;
   Loop& loop = timeline_.loops[static_cast<size_t>(open_loop(node))];
@@ -620,6 +638,7 @@ Interpreter::Flow Interpreter::for_statement(int32_t node) {
   if (!once) forget_assigned(body);
   assign(target, element, target);
   const Flow flow = block(body);
+  if (none) --doubt_;
   pending_arm_ = -1;
   loop_ = outer;
   if (!once) forget_assigned(body);

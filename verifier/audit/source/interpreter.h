@@ -25,8 +25,10 @@ struct InterpreterLimits {
 
 class Interpreter {
  public:
-  /// `logged_lines`: what the runs printed (markers and tags); code that prints such a line has run, whatever its default says.
-  Interpreter(Program& program, const Settings& settings, std::vector<std::string> logged_lines, const InterpreterLimits& limits = {});
+  /// `logged_lines`: what the runs printed (markers and tags); code that prints such a line has run, whatever its
+  /// default says.
+  Interpreter(Program& program, const Settings& settings, std::vector<std::string> logged_lines,
+              const InterpreterLimits& limits = {});
   Timeline run();
 
   /// The truth of an expression in `text` when nothing but the settings is known; for tests.
@@ -133,7 +135,8 @@ class Interpreter {
   std::vector<bool> returned_;
   std::unordered_map<int64_t, std::vector<int>> assigned_;
   std::vector<std::string> logged_lines_;
-  std::unordered_map<int, std::vector<int>> changing_;  ///< per class: attributes that methods other than __init__ assign
+  std::unordered_map<int, std::vector<int>>
+      changing_;  ///< per class: attributes that methods other than __init__ assign
   std::unordered_map<int64_t, bool> was_logged_;
   std::vector<std::pair<int, int>> arms_;
   std::vector<int> active_;  ///< functions on the call stack

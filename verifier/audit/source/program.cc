@@ -61,7 +61,7 @@ void Program::collect(int file, int32_t root, int class_of_root) {
     auto [node, class_index] = open.back();
     open.pop_back();
     int inner = class_index;
-    if (tree[node].kind == NodeKind::kFunction) {
+    if (tree[node].kind == NodeKind::kFunction || tree[node].kind == NodeKind::kLambda) {
       Function function;
       function.file = file;
       function.node = node;
@@ -94,8 +94,9 @@ void Program::collect(int file, int32_t root, int class_of_root) {
       }
       const int index = static_cast<int>(functions_.size());
       function_nodes_[static_cast<size_t>(file)][node] = index;
-      by_name_[function.name].push_back(index);
-      if (class_index >= 0) classes_[static_cast<size_t>(class_index)].methods[function.name] = index;
+      if (function.name >= 0) by_name_[function.name].push_back(index);
+      if (class_index >= 0 && function.name >= 0)
+        classes_[static_cast<size_t>(class_index)].methods[function.name] = index;
       functions_.push_back(std::move(function));
       inner = -1;
     } else if (tree[node].kind == NodeKind::kClass) {

@@ -14,7 +14,8 @@ std::string normal(std::string_view name) {
 
 bool name_char(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; }
 
-void put(std::map<std::string, Setting, std::less<>>& table, std::string key, std::string value, Place place, bool logged) {
+void put(std::map<std::string, Setting, std::less<>>& table, std::string key, std::string value, Place place,
+         bool logged) {
   auto [at, inserted] = table.try_emplace(std::move(key), Setting{value, false, logged, place});
   if (!inserted && at->second.text != value) at->second.conflict = true;
 }

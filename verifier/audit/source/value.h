@@ -41,10 +41,11 @@ enum Taint : uint32_t {
   kOracle = 1u << 13,      ///< a comparison of two likelihoods of the true token
   kCount = 1u << 14,       ///< read from a table at a hash of context and target
   kOptimizer = 1u << 15,
-  kDefault = 1u << 16,  ///< a setting that no log names: its default, or what a command asks for
-  kHere = 1u << 17,     ///< tokens taken at a position itself, not before it
-  kBefore = 1u << 18,   ///< tokens taken at earlier positions
-  kByteText = 1u << 19, ///< encoded text
+  kDefault = 1u << 16,   ///< a setting that no log names: its default, or what a command asks for
+  kHere = 1u << 17,      ///< tokens taken at a position itself, not before it
+  kBefore = 1u << 18,    ///< tokens taken at earlier positions
+  kByteText = 1u << 19,  ///< encoded text
+  kOpen = 1u << 20,      ///< a switch that is off by default, in a record without logs: it may have been on
 };
 
 /// A small set of event numbers. Numbers beyond the last share it, which only ever loses precision.
