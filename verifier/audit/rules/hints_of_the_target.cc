@@ -4,7 +4,7 @@
 /// depends on the state alone. Illegal: whether or what it writes at [i] depends on token i itself. Which channels were
 /// used stands in the logs as counts of gates ("within_gate=0").
 #include <algorithm>
-#include <cctype>
+#include <cmath>
 #include <cstdlib>
 #include <set>
 
@@ -132,17 +132,42 @@ void gates_in_loop(const Tree& tree, int32_t loop, const std::set<std::string>& 
   });
 }
 
-/// The largest count that logs print for the gate of that channel; -1: they print none.
-int64_t logged_gates(const Facts& facts, const std::string& channel) {
-  int64_t largest = -1;
+/// True if the run printed a score that the submission claims, of a seed or of all.
+bool claimed(const Claims& claims, const LoggedRun& run) {
+  constexpr double kPrinted = 6e-5;  // scores are printed with four decimals or more
+  for (const ScoreLine& score : run.scores) {
+    if (!score.val_bpb) continue;
+    if (claims.val_bpb && std::fabs(*score.val_bpb - claims.val_bpb->value) < kPrinted) return true;
+    for (const auto& [seed, bpb] : claims.seed_bpb) {
+      if (std::fabs(*score.val_bpb - bpb) < kPrinted) return true;
+    }
+  }
+  return false;
+}
+
+/// What the logs of the claimed runs (of all, if none can be told) print for the gate of that channel.
+struct LoggedGates {
+  int64_t largest = -1;   ///< -1: nothing
+  bool disagree = false;  ///< some runs used it, some did not, and the claim does not tell them apart
+};
+
+LoggedGates logged_gates(const Facts& facts, const std::string& channel) {
+  const bool told = std::any_of(facts.runs.begin(), facts.runs.end(),
+                                [&](const LoggedRun& run) { return claimed(facts.claims, run); });
+  LoggedGates result;
+  int64_t smallest = -1;
   for (const LoggedRun& run : facts.runs) {
+    if (told && !claimed(facts.claims, run)) continue;
     for (const LogMarker& marker : run.markers) {
       const size_t at = marker.text.find(channel + "_gate=");
       if (at == std::string::npos) continue;
-      largest = std::max<int64_t>(largest, std::strtoll(marker.text.c_str() + at + channel.size() + 6, nullptr, 10));
+      const int64_t count = std::strtoll(marker.text.c_str() + at + channel.size() + 6, nullptr, 10);
+      result.largest = std::max(result.largest, count);
+      smallest = smallest < 0 ? count : std::min(smallest, count);
     }
   }
-  return largest;
+  result.disagree = result.largest > 0 && smallest == 0;
+  return result;
 }
 
 }  // namespace
@@ -166,18 +191,19 @@ void hints_of_the_target(const Context& context, std::vector<Finding>& findings)
     std::set<std::string> seen;
     for (const Gate& gate : gates) {
       if (!seen.insert(gate.channel).second) continue;
-      const int64_t opened = logged_gates(context.facts, gate.channel);
-      if (opened == 0) continue;  // present, and off in every logged run
+      const LoggedGates logged = logged_gates(context.facts, gate.channel);
+      if (logged.largest == 0) continue;  // present, and off in every logged run
       Finding finding;
       finding.id = "legality.causal";
       finding.evidence = {gate.source, gate.condition};
       finding.message = "whether the helper gives a \"" + gate.channel +
                         "\" hint for a position depends on the token at that position";
-      if (opened > 0) {
+      if (logged.disagree) {
+        finding.message += "; some logs count open gates of it and some none. Which runs are the claimed ones?";
+      } else if (logged.largest > 0) {
         finding.level = verifier::Verdict::kFail;
-        finding.message += "; the logs count " + std::to_string(opened) + " open gates of it";
+        finding.message += "; the logs count " + std::to_string(logged.largest) + " open gates of it";
       } else {
-        finding.level = verifier::Verdict::kReview;
         finding.message += ". No log says how often it was used: does the reported score use these hints?";
       }
       findings.push_back(std::move(finding));

@@ -182,6 +182,12 @@ void add_construct(const Context& context, EventKind kind, const std::string& id
     });
     if (known) continue;
     finding.evidence.push_back(place);
+    for (const Event& key : context.timeline.events) {
+      if (kind == EventKind::kTargetRead && key.kind == EventKind::kTargetKey && key.id != source::Origins::kOverflow &&
+          event.value.origins.has(key.id)) {
+        finding.evidence.push_back(context.timeline.evidence(key.span));
+      }
+    }
     if (event.invocation != -1) {
       const source::Invocation& call = context.timeline.invocations[static_cast<size_t>(event.invocation)];
       finding.evidence.push_back(

@@ -38,6 +38,10 @@ void tables_before_scores(const Context& context, std::vector<Finding>& findings
                              "training shards during evaluation?"
                            : "counts of the whole validation stream are gathered first and then used to score it";
       finding.evidence = {context.timeline.evidence(write.span), context.timeline.evidence(score.span)};
+      for (const Event* event : {&write, &score}) {
+        for (verifier::Evidence& call : context.timeline.call_chain(*event, 3))
+          finding.evidence.push_back(std::move(call));
+      }
       findings.push_back(std::move(finding));
     }
   }

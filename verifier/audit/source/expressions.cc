@@ -375,6 +375,10 @@ Value Interpreter::arithmetic(const Value& a, const Value& b, std::string_view o
   } else if (tokens && (op == "%" || op == "&") && result.any(kHash) && result.any(kTarget)) {
     result.taint |= kTargetKey;
   }
+  if (result.any(kTargetKey) && !a.any(kTargetKey) && !b.any(kTargetKey)) {
+    Event& event = note(EventKind::kTargetKey, node, result);
+    result.origins.add(event.id);
+  }
   if (op == "/") {
     if (a.is(kModelOut | kVal) && b.any(kByteLength)) result.taint |= kPerByte;
     result.taint &= ~static_cast<uint32_t>(kByteLength);

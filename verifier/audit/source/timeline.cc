@@ -29,4 +29,14 @@ verifier::Evidence Timeline::evidence(const Span& span) const {
   return {files[static_cast<size_t>(span.file)], span.line, span.end_line > span.line ? span.end_line : 0};
 }
 
+std::vector<verifier::Evidence> Timeline::call_chain(const Event& event, int levels) const {
+  std::vector<verifier::Evidence> calls;
+  for (int at = event.invocation; at != -1 && levels > 0; --levels) {
+    const Invocation& invocation = invocations[static_cast<size_t>(at)];
+    calls.push_back(evidence(invocation.call));
+    at = invocation.parent;
+  }
+  return calls;
+}
+
 }  // namespace fairway::audit::source

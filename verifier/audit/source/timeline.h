@@ -40,6 +40,7 @@ enum class EventKind : uint8_t {
   kSnapshot,     ///< weights are copied
   kRestore,      ///< weights are loaded; value: what is loaded
   kTableWrite,   ///< counts of validation tokens enter a table
+  kTargetKey,    ///< a hash of context and target is made
   kTargetRead,   ///< a table is read at a hash of context and target
   kOracle,       ///< two likelihoods of the true token are compared or the better one is taken
   kPerByteMix,   ///< a token's likelihood, spread over its bytes, is mixed
@@ -78,6 +79,8 @@ struct Timeline {
   /// True if no execution reaches both in one iteration.
   static bool exclusive(const Event& a, const Event& b);
   verifier::Evidence evidence(const Span& span) const;
+  /// The calls that lead to an event, innermost first, at most `levels`.
+  std::vector<verifier::Evidence> call_chain(const Event& event, int levels) const;
 };
 
 }  // namespace fairway::audit::source
