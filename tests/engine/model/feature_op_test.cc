@@ -1,0 +1,440 @@
+/// Operations of the published systems: forward against their formulas in binary64, gradients against central
+/// differences of those.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+
+#include "engine/model/ops/exclusive_attention.h"
+#include "engine/model/ops/hash_embedding.h"
+#include "engine/model/ops/head_gate.h"
+#include "engine/model/ops/leaky_relu_squared.h"
+#include "engine/model/ops/multi_token_loss.h"
+#include "engine/model/ops/rope.h"
+#include "engine/model/ops/scalar_scale.h"
+#include "engine/model/ops/scale.h"
+#include "engine/model/ops/smear_gate.h"
+#include "engine/model/ops/value_residual.h"
+#include "kernels/num/float_bits.h"
+#include "tests/engine/model/op_bench.h"
+#include "tests/engine/model/reference.h"
+#include "tests/engine/model/small_model.h"
+#include "tests/kernels/support.h"
+
+namespace fairway::model {
+namespace {
+
+using test::Doubles;
+using test::Floats;
+
+double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
+
+/// One operation on a tape beside a function of its inputs and parameters, in the order in which they were made.
+class Case {
+ public:
+  using Function = std::function<Doubles(const std::vector<Doubles>&)>;
+
+  Case(int64_t sequences, int64_t length) : sample_(sequences, length, 61, 8) {}
+  int64_t tokens() const { return sample_.sequences * sample_.length; }
+  const test::Sample& sample() const { return sample_; }
+  Tape& tape() { return tape_; }
+
+  ValueId input(int64_t width, float scale = 1.0f) {
+    const ValueId id = tape_.add_value(width);
+    const size_t variable = variables_.size();
+    auto source = std::make_unique<test::Source>(id, drawn(tokens() * width, scale));
+    sources_.push_back({variable, source.get()});
+    tape_.add_op(std::move(source));
+    return id;
+  }
+  Parameter& parameter(std::vector<int64_t> shape, float scale = 1.0f) {
+    parameters_.push_back({variables_.size(), std::make_unique<Parameter>("p", shape, Group::kScalar, false)});
+    Parameter& p = *parameters_.back().second;
+    const Floats x = drawn(p.count(), scale);
+    std::copy(x.begin(), x.end(), p.value());
+    p.changed();
+    p.clear_gradient();
+    return p;
+  }
+
+  /// Forward and backward pass of what is on the tape; output (tokens, width).
+  void run(ValueId out) {
+    out_ = out;
+    gradient_ = test::gaussian(tokens() * tape_.width(out), 77);
+    tape_.add_op(std::make_unique<test::Sink>(out, gradient_));
+    pass();
+  }
+  void pass() {
+    for (auto& [i, p] : parameters_) p->clear_gradient();
+    const Status forward = tape_.forward(sample_.batch(true));
+    ASSERT_TRUE(forward) << forward.error().message();
+    const Status backward = tape_.backward();
+    ASSERT_TRUE(backward) << backward.error().message();
+  }
+
+  /// Output and every gradient agree with f, relative Frobenius.
+  void expect(const Function& f, double bound) {
+    const Doubles y = f(variables_);
+    const Floats found(tape_.data(out_), tape_.data(out_) + y.size());
+    EXPECT_LT(test::relative_error(found, y), bound);
+    auto slopes = [&](size_t variable) {
+      Doubles g(variables_[variable].size());
+      std::vector<Doubles> moved = variables_;
+      for (size_t i = 0; i < g.size(); ++i) {
+        const double x = variables_[variable][i], h = 1e-5;
+        moved[variable][i] = x + h;
+        const double up = inner(f(moved));
+        moved[variable][i] = x - h;
+        g[i] = (up - inner(f(moved))) / (2 * h);
+        moved[variable][i] = x;
+      }
+      return g;
+    };
+    for (size_t i = 0; i < sources_.size(); ++i)
+      EXPECT_LT(input_error(i, slopes(sources_[i].first)), bound) << "input " << i;
+    for (size_t i = 0; i < parameters_.size(); ++i)
+      EXPECT_LT(parameter_error(i, slopes(parameters_[i].first)), bound) << "parameter " << i;
+  }
+
+  double input_error(size_t i, const Doubles& gradient) const {
+    return test::relative_error(sources_[i].second->gradient, gradient);
+  }
+  double parameter_error(size_t i, const Doubles& gradient) const {
+    Doubles g;
+    for (int64_t units : parameters_[i].second->gradients()) g.push_back(static_cast<double>(units) * 0x1p-30);
+    return test::relative_error(g, gradient);
+  }
+
+  /// Every bit a pass leaves: output, gradients of inputs, accumulators.
+  std::vector<int64_t> bits() {
+    std::vector<int64_t> all;
+    auto add = [&](const float* x, size_t count) {
+      for (size_t i = 0; i < count; ++i) all.push_back(fairway::num::bits_of(x[i]));
+    };
+    add(tape_.data(out_), static_cast<size_t>(tokens() * tape_.width(out_)));
+    for (auto& [i, source] : sources_) add(source->gradient.data(), source->gradient.size());
+    for (auto& [i, p] : parameters_) all.insert(all.end(), p->gradients().begin(), p->gradients().end());
+    return all;
+  }
+  void expect_same_bits_on_every_machine() {
+    const auto expected = bits();
+    test::Machine restore;
+    for (kernels::Isa isa : test::available_sets()) {
+      kernels::set_isa(isa);
+      for (int threads : {1, 3}) {
+        kernels::set_thread_count(threads);
+        pass();
+        EXPECT_TRUE(bits() == expected) << kernels::isa_name(isa) << " " << threads;
+      }
+    }
+  }
+
+ private:
+  Floats drawn(int64_t count, float scale) {
+    const Floats x = test::gaussian(count, 11 + variables_.size(), scale);
+    variables_.emplace_back(x.begin(), x.end());
+    return x;
+  }
+  double inner(const Doubles& y) const {
+    double sum = 0;
+    for (size_t i = 0; i < y.size(); ++i) sum += y[i] * gradient_[i];
+    return sum;
+  }
+
+  test::Sample sample_;
+  Tape tape_;
+  std::vector<Doubles> variables_;
+  std::vector<std::pair<size_t, test::Source*>> sources_;
+  std::vector<std::pair<size_t, std::unique_ptr<Parameter>>> parameters_;
+  ValueId out_ = -1;
+  Floats gradient_;
+};
+
+constexpr int64_t kWidth = 48, kHeads = 4, kDepth = 12;
+
+TEST(ScaleOp, MultipliesByOneNumber) {
+  Case c(2, 5);
+  const ValueId x = c.input(kWidth), y = c.tape().add_value(kWidth);
+  c.tape().add_op(std::make_unique<Scale>("scale", 0.5773502588272095f, x, y));
+  c.run(y);
+  c.expect(
+      [](const std::vector<Doubles>& v) {
+        Doubles out = v[0];
+        for (double& o : out) o *= 0.5773502588272095;
+        return out;
+      },
+      1e-7);
+}
+
+TEST(ScalarScaleOp, TrainsItsScalar) {
+  Case c(2, 5);
+  const ValueId x = c.input(kWidth), y = c.tape().add_value(kWidth);
+  c.tape().add_op(std::make_unique<ScalarScale>(c.parameter({}), x, y));
+  c.run(y);
+  c.expect(
+      [](const std::vector<Doubles>& v) {
+        Doubles out = v[0];
+        for (double& o : out) o *= v[1][0];
+        return out;
+      },
+      1e-6);
+  c.expect_same_bits_on_every_machine();
+}
+
+TEST(ScalarAddOp, AddsAScaledBranch) {
+  Case c(2, 5);
+  const ValueId x = c.input(kWidth), a = c.input(kWidth), y = c.tape().add_value(kWidth);
+  c.tape().add_op(std::make_unique<ScalarAdd>(c.parameter({1}), x, a, y));
+  c.run(y);
+  c.expect(
+      [](const std::vector<Doubles>& v) {
+        Doubles out = v[0];
+        for (size_t i = 0; i < out.size(); ++i) out[i] += v[2][0] * v[1][i];
+        return out;
+      },
+      1e-6);
+  c.expect_same_bits_on_every_machine();
+}
+
+TEST(ValueResidualOp, MixesTheFirstLayersValues) {
+  Case c(2, 5);
+  const ValueId v0 = c.input(24), v1 = c.input(24), y = c.tape().add_value(24);
+  c.tape().add_op(std::make_unique<ValueResidual>(c.parameter({2}), v0, v1, y));
+  c.run(y);
+  c.expect(
+      [](const std::vector<Doubles>& v) {
+        Doubles out = v[0];
+        for (size_t i = 0; i < out.size(); ++i) out[i] = v[2][0] * v[0][i] + v[2][1] * v[1][i];
+        return out;
+      },
+      1e-6);
+  c.expect_same_bits_on_every_machine();
+}
+
+TEST(LeakyReluSquaredOp, HasTheGradientOfItsSquare) {
+  for (float slope : {0.5f, 0.9f}) {
+    Case c(2, 5);
+    const ValueId x = c.input(80), y = c.tape().add_value(80);
+    c.tape().add_op(std::make_unique<LeakyReluSquared>("leaky", slope, x, y));
+    c.run(y);
+    c.expect(
+        [=](const std::vector<Doubles>& v) {
+          Doubles out = v[0];
+          for (double& o : out) {
+            o = o > 0 ? o : static_cast<double>(slope) * o;
+            o *= o;
+          }
+          return out;
+        },
+        1e-6);
+  }
+}
+
+TEST(RopeOp, RotatesTheFirstDimsOnlyAndRescalesTheBaseOfLongWindows) {
+  for (int64_t reference : {int64_t{0}, int64_t{16}}) {
+    Case c(2, 37);
+    const ValueId x = c.input(kWidth), y = c.tape().add_value(kWidth);
+    c.tape().add_op(std::make_unique<Rope>("rope", x, y, kHeads, Rope::Angles{6, 10000.0, false, reference}));
+    c.run(y);
+    const double base = reference == 0 ? 10000.0 : 10000.0 * std::pow(37.0 / 16.0, 6.0 / 4.0);
+    c.expect(
+        [=](const std::vector<Doubles>& v) {
+          Doubles out = v[0];
+          for (size_t row = 0; row < out.size() / kDepth; ++row) {
+            for (size_t i = 0; i < 3; ++i) {
+              const double angle =
+                  static_cast<double>(row / kHeads % 37) * std::pow(base, -2.0 * static_cast<double>(i) / 6.0);
+              const double a = v[0][row * kDepth + i], b = v[0][row * kDepth + i + 3];
+              out[row * kDepth + i] = a * std::cos(angle) + b * std::sin(angle);
+              out[row * kDepth + i + 3] = b * std::cos(angle) - a * std::sin(angle);
+            }
+          }
+          return out;
+        },
+        2e-6);
+  }
+}
+
+TEST(RopeOp, AShortPartOfAWindowUsesTheBaseOfTheWindow) {
+  Tape whole, part;
+  const Floats x = test::gaussian(37 * kWidth, 3);
+  const test::Sample sample(1, 37, 61, 8);
+  std::vector<uint16_t> head(sample.inputs.begin(), sample.inputs.begin() + 20);
+  auto rotate = [&](Tape& tape, model::Batch batch, size_t tokens) {
+    const ValueId in = tape.add_value(kWidth), out = tape.add_value(kWidth);
+    tape.add_op(std::make_unique<test::Source>(
+        in, Floats(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(tokens * kWidth))));
+    tape.add_op(std::make_unique<Rope>("rope", in, out, kHeads, Rope::Angles{6, 10000.0, false, 16}));
+    EXPECT_TRUE(tape.forward(batch));
+    return Floats(tape.data(out), tape.data(out) + tokens * kWidth);
+  };
+  const Floats all = rotate(whole, sample.batch(false), 37);
+  model::Batch batch = sample.batch(false);
+  batch.length = 20;
+  batch.window_length = 37;
+  batch.inputs = head;
+  batch.targets = head;
+  const Floats some = rotate(part, batch, 20);
+  EXPECT_TRUE(std::equal(some.begin(), some.end(), all.begin()));
+}
+
+/// Both channel forms; the predecessor of a sequence's first token is zero.
+TEST(SmearGateOp, MixesWithThePredecessorInTheSequence) {
+  for (bool keeps : {false, true}) {
+    Case c(3, 7);
+    const ValueId x = c.input(kWidth), y = c.tape().add_value(kWidth);
+    c.tape().add_op(std::make_unique<SmearGate>(c.parameter({kWidth}), keeps, x, y));
+    c.run(y);
+    c.expect(
+        [=](const std::vector<Doubles>& v) {
+          Doubles out = v[0];
+          for (size_t i = 0; i < out.size(); ++i) {
+            const double s = sigmoid(v[1][i % kWidth]), previous = i / kWidth % 7 == 0 ? 0.0 : v[0][i - kWidth];
+            out[i] = keeps ? s * v[0][i] + (1 - s) * previous : (1 - s) * v[0][i] + s * previous;
+          }
+          return out;
+        },
+        1e-6);
+    c.expect_same_bits_on_every_machine();
+  }
+}
+
+TEST(TokenSmearGateOp, ReadsTwelveChannelsOfTheToken) {
+  Case c(3, 7);
+  const ValueId x = c.input(kWidth), y = c.tape().add_value(kWidth);
+  Parameter &w = c.parameter({1, 12}), &b = c.parameter({1});
+  c.tape().add_op(std::make_unique<TokenSmearGate>(w, b, x, y));
+  c.run(y);
+  c.expect(
+      [](const std::vector<Doubles>& v) {
+        Doubles out = v[0];
+        for (size_t t = 0; t < out.size() / kWidth; ++t) {
+          double z = v[2][0];
+          for (size_t k = 0; k < 12; ++k) z += v[1][k] * v[0][t * kWidth + k];
+          for (size_t k = 0; k < kWidth && t % 7 != 0; ++k)
+            out[t * kWidth + k] += 0.07 * sigmoid(z) * v[0][(t - 1) * kWidth + k];
+        }
+        return out;
+      },
+      2e-6);
+  c.expect_same_bits_on_every_machine();
+}
+
+TEST(ExclusiveAttentionOp, TakesOutWhatLiesAlongTheTokensOwnValue) {
+  for (int64_t kv_heads : {4, 2, 1}) {
+    ModelConfig config = test::small_config();
+    config.kv_heads = kv_heads;
+    Case c(2, 5);
+    const ValueId o = c.input(kWidth), v = c.input(kDepth * kv_heads), y = c.tape().add_value(kWidth);
+    c.tape().add_op(std::make_unique<ExclusiveAttention>("xsa", config, o, v, y));
+    c.run(y);
+    c.expect(
+        [=](const std::vector<Doubles>& x) {
+          Doubles out = x[0];
+          for (size_t row = 0; row < out.size() / kDepth; ++row) {
+            const size_t token = row / kHeads, j = row % kHeads / (kHeads / static_cast<size_t>(kv_heads));
+            const double* value = &x[1][(token * static_cast<size_t>(kv_heads) + j) * kDepth];
+            double square = 0, dot = 0;
+            for (size_t d = 0; d < kDepth; ++d) {
+              square += value[d] * value[d];
+              dot += value[d] * x[0][row * kDepth + d];
+            }
+            for (size_t d = 0; d < kDepth; ++d) out[row * kDepth + d] -= dot / square * value[d];
+          }
+          return out;
+        },
+        1e-6);
+    c.expect_same_bits_on_every_machine();
+  }
+}
+
+TEST(ExclusiveAttentionOp, AZeroValueExcludesNothing) {
+  ModelConfig config = test::small_config();
+  Case c(1, 3);
+  const ValueId o = c.input(kWidth), v = c.input(24, 0.0f), y = c.tape().add_value(kWidth);
+  c.tape().add_op(std::make_unique<ExclusiveAttention>("xsa", config, o, v, y));
+  c.run(y);
+  for (int64_t i = 0; i < c.tokens() * kWidth; ++i) EXPECT_EQ(c.tape().data(y)[i], c.tape().data(o)[i]);
+}
+
+TEST(HeadGateOp, GatesEveryHead) {
+  Case c(2, 5);
+  const ValueId x = c.input(kWidth), z = c.input(kHeads), y = c.tape().add_value(kWidth);
+  c.tape().add_op(std::make_unique<HeadGate>(c.parameter({kHeads}), x, z, y));
+  c.run(y);
+  c.expect(
+      [](const std::vector<Doubles>& v) {
+        Doubles out = v[0];
+        for (size_t i = 0; i < out.size(); ++i) out[i] *= sigmoid(v[1][i / kDepth] + v[2][i / kDepth % kHeads]);
+        return out;
+      },
+      1e-6);
+  c.expect_same_bits_on_every_machine();
+}
+
+/// The bucket rules once more, as the table of the specification states them.
+TEST(HashEmbeddingOp, LooksUpPairsAndTriplesOfTheSequence) {
+  using ops::BigramHash;
+  for (bool trigrams : {false, true}) {
+    for (BigramHash hash :
+         {BigramHash::kAffine92821, BigramHash::kAffine31, BigramHash::kXorPrevious, BigramHash::kXorCurrent}) {
+      constexpr int64_t buckets = 101, dim = 7, length = 9;
+      Case c(3, length);
+      const ValueId y = c.tape().add_value(dim);
+      c.tape().add_op(std::make_unique<HashEmbedding>(c.parameter({buckets, dim}), hash, trigrams, y));
+      c.run(y);
+      const std::vector<uint16_t> ids = c.sample().inputs;
+      c.expect(
+          [=](const std::vector<Doubles>& v) {
+            Doubles out(ids.size() * dim);
+            for (size_t t = 0; t < ids.size(); ++t) {
+              const size_t position = t % length;
+              const int64_t cur = ids[t], prev = position > 0 ? ids[t - 1] : 0, before = position > 1 ? ids[t - 2] : 0;
+              int64_t bucket = 0;
+              if (hash == BigramHash::kAffine92821) bucket = (92821 * prev + cur) % buckets;
+              if (hash == BigramHash::kAffine31) bucket = (31 * prev + cur) % buckets;
+              if (hash == BigramHash::kXorPrevious) bucket = ((36313 * prev) ^ (27191 * cur)) % (buckets - 1);
+              if (hash == BigramHash::kXorCurrent)
+                bucket = position == 0 ? buckets - 1 : ((36313 * cur) ^ (27191 * prev)) % (buckets - 1);
+              int64_t triple =
+                  position < 2 ? buckets - 1 : ((36313 * cur) ^ (27191 * prev) ^ (51497 * before)) % (buckets - 1);
+              for (size_t k = 0; k < dim; ++k) {
+                out[t * dim + k] = v[0][static_cast<size_t>(bucket) * dim + k] +
+                                   (trigrams ? v[0][static_cast<size_t>(triple) * dim + k] : 0.0);
+              }
+            }
+            return out;
+          },
+          1e-6);
+    }
+  }
+}
+
+TEST(MultiTokenLossOp, WeighsTheMeanLossOfFurtherTokens) {
+  ModelConfig config = test::small_config();
+  test::set_products(config, kernels::Products::kS21);
+  constexpr int64_t length = 9, ahead = 2;
+  Case c(3, length);
+  const ValueId h = c.input(kWidth);
+  Parameter& head = c.parameter({61, kWidth}, 0.3f);
+  head.set_forward_bits(21);
+  c.tape().add_op(std::make_unique<MultiTokenLoss>(config, head, ahead, 0.1, h));
+  // The head has no output; an unused value lets the harness run.
+  c.run(c.input(1));
+  const std::vector<uint16_t> targets = c.sample().targets;
+  test::Reference r;
+  auto source = test::gaussian(c.tokens() * kWidth, 11);
+  auto weights = test::gaussian(61 * kWidth, 12, 0.3f);
+  const test::NodePtr hidden = r.leaf(c.tokens(), kWidth, source.data()), matrix = r.leaf(61, kWidth, weights.data());
+  std::vector<uint16_t> further(targets.size());
+  for (size_t t = 0; t < targets.size(); ++t) further[t] = t % length + ahead < length ? targets[t + ahead] : 0;
+  const test::NodePtr nll = r.tied_loss(hidden, matrix, further, 30.0);
+  for (size_t t = 0; t < nll->g.size(); ++t)
+    nll->g[t] = t % length + ahead < length ? 0.1 * length / (length - ahead) : 0.0;
+  r.backward();
+  EXPECT_LT(c.input_error(0, hidden->g), 1e-5);
+  EXPECT_LT(c.parameter_error(0, matrix->g), 1e-5);
+}
+
+}  // namespace
+}  // namespace fairway::model
