@@ -17,7 +17,14 @@ using kernels::Products;
 /// How matrices are seen by the forward pass while training (straight-through estimation).
 enum class Qat {
   kNone,
-  kInt6Row,  ///< bf16 copy, per-row clip at quantile 0.9999984, 31 steps (PR #65)
+  kInt6Row,     ///< bf16 copy, per-row clip at quantile 0.9999984, 31 steps (PR #65)
+  kInt6RowMax,  ///< steps of max(row maximum / 31, 1 / 31), the result rounded to bf16
+};
+
+/// Which matrices fake quantisation covers.
+enum class QatScope {
+  kAllMatrices,
+  kProjections,  ///< those of hash and value embeddings only
 };
 
 /// Which form of the smear gate mixes a token's vector with its predecessor's (NUMERICS.md, "Smear gates").
@@ -56,6 +63,7 @@ struct ModelConfig {
   bool embed_bf16 = true;  ///< the token embedding, its gradient and its moments are stored in bf16, as in the originals
   bool tied_head = true;   ///< logits from the token embedding; else from lm_head.weight
   Qat qat = Qat::kNone;
+  QatScope qat_scope = QatScope::kAllMatrices;
 
   bool unet_skips = true;
   bool ln_scale = false;   ///< normalised block inputs times 1/sqrt(layer + 1)

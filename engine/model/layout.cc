@@ -51,7 +51,8 @@ class Registrar {
   Parameter& matrix(std::string name, int64_t out, int64_t in, Group group, InitialValue initial) {
     Parameter& p = add(std::move(name), {out, in}, group, initial);
     p.set_forward_bits(kernels::bits_of_products(c_.linear));
-    p.set_fake_quantised(true);
+    const bool projection = name_is_projection(p.name());
+    p.set_fake_quantised(projection || c_.qat_scope == QatScope::kAllMatrices);
     return p;
   }
   Parameter& output_matrix(std::string name, Group group) {
@@ -60,6 +61,8 @@ class Registrar {
     return p;
   }
 
+  /// The matrices of hash and value embeddings lie outside the blocks.
+  static bool name_is_projection(const std::string& name) { return !name.starts_with("blocks."); }
   static bool from_64_up(int64_t out, int64_t in) { return out >= kOrthogonalFrom && in >= kOrthogonalFrom; }
 
   /// A block matrix that does not start at zero.

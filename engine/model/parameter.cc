@@ -1,11 +1,28 @@
 #include "engine/model/parameter.h"
 
+#include <algorithm>
 #include <atomic>
+#include <utility>
 
 #include "engine/quant/row_quantiser.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/num/half.h"
 
 namespace fairway::model {
+namespace {
+
+/// s = max(max |w| / 31, 1 / 31); out = bf16(rint(w / s) * s). False if not finite.
+bool fake_quantise_row_max(std::span<const float> row, std::span<float> out) {
+  uint32_t largest = 0;
+  for (float w : row) largest = std::max(largest, num::magnitude_bits(w));
+  if (largest >= num::kInfinityBits) return false;
+  constexpr float kSteps = 31.0f;
+  const float s = std::max(num::float_of(largest) / kSteps, 1.0f / kSteps);
+  for (size_t i = 0; i < row.size(); ++i) out[i] = num::round_to_bf16(static_cast<float>(num::round_to_int(row[i] / s)) * s);
+  return true;
+}
+
+}  // namespace
 
 Parameter::Parameter(std::string name, std::vector<int64_t> shape, Group group, bool bf16)
     : name_(std::move(name)), shape_(std::move(shape)), count_(1), group_(group), bf16_(bf16) {
@@ -22,7 +39,7 @@ void Parameter::clear_gradient() {
 void Parameter::changed() { forward_ready_ = backward_ready_ = false; }
 
 Status Parameter::prepare(Qat qat) {
-  const bool fake = qat == Qat::kInt6Row && fake_quantised_;
+  const bool fake = qat != Qat::kNone && fake_quantised_;
   if (forward_bits_ == 0 || (forward_ready_ && fake == effective_is_copy_)) return {};
   const float* operand = value();
   if (fake) {
@@ -30,7 +47,9 @@ Status Parameter::prepare(Qat qat) {
     std::atomic<bool> finite{true};
     kernels::parallel_for(rows(), [&](int64_t r) {
       const size_t begin = static_cast<size_t>(r * columns()), width = static_cast<size_t>(columns());
-      if (!quant::fake_quantise_row65(values().subspan(begin, width), {effective_.data() + begin, width})) finite = false;
+      const std::span<const float> row = std::as_const(*this).values().subspan(begin, width);
+      const std::span<float> out(effective_.data() + begin, width);
+      if (!(qat == Qat::kInt6Row ? quant::fake_quantise_row65(row, out) : fake_quantise_row_max(row, out))) finite = false;
     });
     if (!finite) return Error{Errc::kData, name_, "the parameter is not finite"};
     operand = effective_.data();

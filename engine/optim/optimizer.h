@@ -6,28 +6,41 @@
 
 #include "engine/base/result.h"
 #include "engine/model/gpt.h"
+#include "engine/optim/averages.h"
 #include "engine/optim/newton_schulz.h"
 #include "engine/optim/schedule.h"
 
 namespace fairway::optim {
 
+/// What the clipping norm is taken over.
+enum class ClipScope {
+  kGlobal,  ///< the mean gradient of the step
+  kWorker,  ///< the mean gradient of each virtual worker; the clipped gradients are averaged
+};
+
+enum class MuonKind {
+  kStandard,
+  kParallel,  ///< over banks: gradients and momentum in bf16
+};
+
 struct OptimizerConfig {
   double matrix_lr = 0.04;
   double scalar_lr = 0.04;
   double tied_embed_lr = 0.05;
+  double head_lr = 0.008;  ///< an output matrix of its own
   MomentumConfig momentum;
+  MuonKind muon = MuonKind::kStandard;
+  double muon_wd = 0.0;  ///< decoupled decay of the matrices
+  bool muon_wd_after = false;  ///< decay after the update instead of before
+  double adam_wd = 0.0;  ///< decoupled decay of embeddings and scalars
   int64_t newton_schulz_steps = 5;
   kernels::Products newton_schulz = kernels::Products::kS21;
   double beta1 = 0.9;
   double beta2 = 0.95;
   double adam_eps = 1e-8;
   double grad_clip_norm = 0.0;  ///< 0: off
-};
-
-/// A tensor of optimizer state, for commitments and checkpoints.
-struct StateTensor {
-  std::string name;  ///< "<parameter>.momentum", ".adam_m" or ".adam_v"
-  std::span<float> values;
+  ClipScope clip_scope = ClipScope::kGlobal;
+  AverageConfig averages;
 };
 
 class Optimizer {
@@ -38,22 +51,36 @@ class Optimizer {
   /// `multiplier` scales every learning rate; `step` is 0-based. Errors name the tensor.
   Status step(int64_t step, double multiplier, int64_t tokens);
 
-  /// Every state tensor, in parameter order; m before v. Their values may be replaced (resume).
+  /// The same with clipping per virtual worker: once per worker with its sums in the accumulators, in any order, then the update.
+  Status take_worker(int64_t tokens);
+  Status step_of_workers(int64_t step, double multiplier, int64_t workers);
+
+  /// Averages of the weights, which follow every step.
+  Averages& averages() { return averages_; }
+
+  /// Every state tensor: in parameter order, m before v; then the averages. Their values may be replaced (resume).
   std::vector<StateTensor> state();
 
  private:
   struct Slot {
     model::Parameter* parameter;
     kernels::Buffer<float> gradient;
-    kernels::Buffer<float> first;   ///< momentum, or Adam's m
-    kernels::Buffer<float> second;  ///< Adam's v
+    kernels::Buffer<float> first;          ///< momentum, or Adam's m
+    kernels::Buffer<float> second;         ///< Adam's v
+    kernels::Buffer<int64_t> worker_sum;  ///< clipped gradients of the workers so far, on the grid of the clip norm
   };
+  void mean_gradients(int64_t tokens);
   Status clip();
+  Status update(int64_t step, double multiplier);
   Status adam(Slot& slot, int64_t step, double multiplier);
   Status muon(Slot& slot, int64_t step, double multiplier);
+  bool parallel_muon(const Slot& slot) const {
+    return config_.muon == MuonKind::kParallel && slot.parameter->group() == model::Group::kMatrix;
+  }
 
   OptimizerConfig config_;
   std::vector<Slot> slots_;
+  Averages averages_;
 };
 
 }  // namespace fairway::optim

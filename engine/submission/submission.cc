@@ -87,7 +87,8 @@ void read_numerics(TableReader& t, Submission& s) {
   s.optimizer.newton_schulz = products(t, "newton_schulz", Products::kS21);
 }
 
-void read_optimizer(TableReader& t, optim::OptimizerConfig& o) {
+void read_optimizer(TableReader& t, Submission& s) {
+  optim::OptimizerConfig& o = s.optimizer;
   o.matrix_lr = t.number("matrix_lr", {}, 0.0, 10.0);
   o.scalar_lr = t.number("scalar_lr", {}, 0.0, 10.0);
   o.tied_embed_lr = t.number("tied_embed_lr", {}, 0.0, 10.0);
@@ -99,6 +100,40 @@ void read_optimizer(TableReader& t, optim::OptimizerConfig& o) {
   o.beta2 = t.number("beta2", 0.95, 0.0, 0.999999);
   o.adam_eps = t.number("adam_eps", 1e-8, 1e-30, 1.0);
   o.grad_clip_norm = t.number("grad_clip_norm", 0.0, 0.0, 1e9);
+  o.clip_scope = t.choice("clip_scope", 0, {"global", "worker"}) == 0 ? optim::ClipScope::kGlobal : optim::ClipScope::kWorker;
+  if (o.clip_scope == optim::ClipScope::kWorker && o.grad_clip_norm < 1e-30) {
+    t.fail("clip_scope", "\"worker\" clips by optimizer.grad_clip_norm; set it above 1e-30");
+  }
+  if (o.clip_scope == optim::ClipScope::kWorker && s.train.batch_tokens % (s.train.virtual_workers * s.train.grad_chunk_tokens) != 0) {
+    t.fail("clip_scope", fmt::format("\"worker\" needs whole chunks per worker: train.batch_tokens = {} is not a multiple of "
+                                     "train.virtual_workers * train.grad_chunk_tokens = {}",
+                                     s.train.batch_tokens, s.train.virtual_workers * s.train.grad_chunk_tokens));
+  }
+  o.muon = t.choice("muon", 0, {"standard", "parallel"}) == 0 ? optim::MuonKind::kStandard : optim::MuonKind::kParallel;
+  o.muon_wd = t.number("muon_wd", 0.0, 0.0, 10.0);
+  o.muon_wd_after = t.choice("muon_wd_order", 0, {"before", "after"}) == 1;
+  if (o.muon_wd_after && o.muon == optim::MuonKind::kParallel) {
+    t.fail("muon_wd_order", "optimizer.muon = \"parallel\" decays before the update; remove one of them");
+  }
+  o.adam_wd = t.number("adam_wd", 0.0, 0.0, 10.0);
+  o.head_lr = t.number("head_lr", 0.008, 0.0, 10.0);
+  if (t.has("head_lr") && s.model.tied_head) t.fail("head_lr", "needs an output matrix of its own: model.tied_head = false");
+  s.model.projection_group =
+      t.choice("projections", 0, {"muon", "adam"}) == 0 ? model::ProjectionGroup::kMuon : model::ProjectionGroup::kAdam;
+}
+
+void read_averages(TableReader& t, optim::AverageConfig& a) {
+  a.ema_decay = t.number("ema_decay", 0.0, 0.0, 0.9999999);
+  a.snapshot_every = t.integer("snapshot_every", 0, 0, 1'000'000'000);
+  a.snapshot_below = t.number("snapshot_below", 0.0, 0.0, 1.0);
+  a.snapshot_from = t.integer("snapshot_from", 0, 0, 1'000'000'000);
+  a.snapshots_of_ema = t.choice("snapshots_of", 0, {"weights", "ema"}) == 1;
+  a.final_weights = static_cast<optim::FinalWeights>(t.choice("final_weights", 0, {"last", "ema", "snapshots"}));
+  const bool needs_ema = a.snapshots_of_ema || a.final_weights == optim::FinalWeights::kEma;
+  if (needs_ema && a.ema_decay == 0.0) t.fail("ema_decay", "averages.final_weights or averages.snapshots_of asks for the moving average; set its decay");
+  if (a.final_weights == optim::FinalWeights::kSnapshots && a.snapshot_every == 0) {
+    t.fail("snapshot_every", "averages.final_weights = \"snapshots\" needs snapshots; set how many steps apart");
+  }
 }
 
 void read_train(TableReader& t, Submission& s) {
@@ -225,7 +260,12 @@ void read_quantization(TableReader& t, Submission& s) {
   } else {
     t.fail("codec", codec.error().what);
   }
-  s.model.qat = t.choice("qat", 0, {"none", "int6_row"}) == 1 ? model::Qat::kInt6Row : model::Qat::kNone;
+  s.model.qat = static_cast<model::Qat>(t.choice("qat", 0, {"none", "int6_row", "int6_row_max"}));
+  s.model.qat_scope = static_cast<model::QatScope>(t.choice("qat_scope", 0, {"all_matrices", "projections"}));
+  s.train.qat_below = t.number("qat_below", 2.0, 1e-9, 2.0);
+  if (s.model.qat == model::Qat::kNone && (t.has("qat_scope") || t.has("qat_below"))) {
+    t.fail(t.has("qat_scope") ? "qat_scope" : "qat_below", "has no effect with quantization.qat = \"none\"; remove it or set that key");
+  }
 
   quant::ExportScheme& e = s.scheme;
   e.small_tensor_max_elements = static_cast<uint64_t>(t.integer("small_tensor_max_elements", 65536, 0, INT64_C(1) << 32));
@@ -285,7 +325,8 @@ Result<Submission> load_submission(const std::string& directory, const DataOverr
   FAIRWAY_TRY(section("numerics", false, [&](TableReader& t) { read_numerics(t, s); }));
   FAIRWAY_TRY(section("data", true, [&](TableReader& t) { read_data(t, paths, s); }));
   FAIRWAY_TRY(section("train", true, [&](TableReader& t) { read_train(t, s); }));
-  FAIRWAY_TRY(section("optimizer", true, [&](TableReader& t) { read_optimizer(t, s.optimizer); }));
+  FAIRWAY_TRY(section("optimizer", true, [&](TableReader& t) { read_optimizer(t, s); }));
+  FAIRWAY_TRY(section("averages", false, [&](TableReader& t) { read_averages(t, s.optimizer.averages); }));
   FAIRWAY_TRY(section("schedule", true, [&](TableReader& t) { read_schedule(t, s.schedule); }));
   FAIRWAY_TRY(section("quantization", true, [&](TableReader& t) { read_quantization(t, s); }));
   FAIRWAY_TRY(section("eval", false, [&](TableReader& t) { read_eval(t, s); }));

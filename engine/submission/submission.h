@@ -29,6 +29,7 @@ struct TrainConfig {
   int64_t virtual_workers = 8;
   int64_t log_every = 200;
   int64_t val_every = 0;  ///< 0: no validation during training
+  double qat_below = 2.0;  ///< fake quantisation begins with the first step whose multiplier is below this; a multiplier is at most 1
   std::vector<uint64_t> seeds;
 };
 

@@ -52,6 +52,11 @@ class Run {
       FAIRWAY_TRY(print(fmt::format("stopping_early: wallclock_cap train_time:{}ms step:{}/{}", progress_.elapsed_ms,
                                     progress_.completed_steps, s_.schedule.iterations)));
     }
+    // A segment between two commitments ends with the weights as they are.
+    if (!options_.stop_step && s_.optimizer.averages.final_weights != optim::FinalWeights::kLast) {
+      const bool averaged = optimizer_.averages().apply();
+      FAIRWAY_TRY(print(averaged ? "final weights: averaged" : "final weights: the last ones, no snapshot was taken"));
+    }
     return Trained{std::move(model_), std::move(progress_), last_loss_};
   }
 
@@ -76,6 +81,7 @@ class Run {
 
   Status start() {
     model_->initialise(options_.seed);
+    optimizer_.averages().begin();
     progress_.seed = options_.seed;
     std::string from = options_.start_state;
     if (from.empty() && options_.resume && !options_.state_dir.empty()) {
@@ -94,6 +100,7 @@ class Run {
       }
       FAIRWAY_TRY(comm::agree(comm_, std::move(committed)));
       progress_ = std::move(*loaded);
+      for (double lambda : progress_.multipliers) late_qat_ = late_qat_ || lambda < s_.train.qat_below;
       base_elapsed_ms_ = progress_.elapsed_ms;
       FAIRWAY_TRY(print(fmt::format("resuming from step:{} {}", progress_.completed_steps, from)));
     }
@@ -118,17 +125,19 @@ class Run {
     return optim::multiplier_by_wallclock(s_.schedule, k, static_cast<double>(agreed_elapsed_ms()));
   }
 
-  /// Chunks this rank computes: c with c mod size = rank. Leaves the loss of its tokens in loss_units.
-  Status my_chunks(int64_t& loss_units) {
+  /// This rank's share of the chunks [first, end): those with c mod size = rank. Adds the loss of its tokens to loss_units.
+  Status my_chunks(int64_t first, int64_t end, bool fake_quantise, int64_t& loss_units) {
     const int64_t rows_per_chunk = s_.train.grad_chunk_tokens / s_.train.seq_len;
     const size_t chunk = static_cast<size_t>(s_.train.grad_chunk_tokens);
-    for (int64_t c = comm_.rank(); c < s_.chunks_per_step(); c += comm_.size()) {
+    const int64_t size = comm_.size();
+    for (int64_t c = first + (comm_.rank() - first % size + size) % size; c < end; c += size) {
       model::Batch batch;
       batch.sequences = rows_per_chunk;
       batch.length = s_.train.seq_len;
       batch.inputs = std::span(inputs_).subspan(static_cast<size_t>(c) * chunk, chunk);
       batch.targets = std::span(targets_).subspan(static_cast<size_t>(c) * chunk, chunk);
       batch.training = true;
+      batch.fake_quantise = fake_quantise;
       batch.term_limit = kernels::term_limit(s_.train.batch_tokens * s_.model.terms_per_parameter());
       batch.chunk_term_limit = kernels::term_limit(s_.chunks_per_step() * s_.model.terms_per_parameter());
       FAIRWAY_TRY(model_->tape().forward(batch));
@@ -145,17 +154,28 @@ class Run {
       return Error{e.code, fmt::format("step {}: {}", step + 1, e.where), e.what};
     };
     const double lambda = multiplier();
-    for (auto& p : model_->parameters()) p->clear_gradient();
+    // Once below its threshold, late quantisation stays on, though a multiplier that follows a clock may rise again.
+    late_qat_ = late_qat_ || lambda < s_.train.qat_below;
+    // Per-worker clipping needs each virtual worker's own sums: the workers take turns with the accumulators.
+    const bool by_worker = s_.optimizer.clip_scope == optim::ClipScope::kWorker;
+    const int64_t workers = by_worker ? s_.train.virtual_workers : 1, chunks = s_.chunks_per_step() / workers;
     int64_t loss_units = 0;
-    Status status = batches_.fill_step(step, inputs_, targets_);
-    if (status) status = my_chunks(loss_units);
-    if (comm_.max(status ? 0 : 1) != 0) {
-      if (!status) return at_step(status.error());
-      return at_step(Error{Errc::kData, fmt::format("rank {}", comm_.rank()), "stopped because another rank met an error"});
+    Status filled = batches_.fill_step(step, inputs_, targets_);
+    for (int64_t w = 0; w < workers; ++w) {
+      for (auto& p : model_->parameters()) p->clear_gradient();
+      Status status = w == 0 ? std::move(filled) : Status();
+      if (status) status = my_chunks(w * chunks, (w + 1) * chunks, late_qat_, loss_units);
+      if (comm_.max(status ? 0 : 1) != 0) {
+        if (!status) return at_step(status.error());
+        return at_step(Error{Errc::kData, fmt::format("rank {}", comm_.rank()), "stopped because another rank met an error"});
+      }
+      for (auto& p : model_->parameters()) comm_.sum(p->gradients());
+      if (!by_worker) continue;
+      if (Status s = optimizer_.take_worker(s_.train.batch_tokens / workers); !s) return at_step(s.error());
     }
-    for (auto& p : model_->parameters()) comm_.sum(p->gradients());
     comm_.sum(std::span(&loss_units, 1));
-    if (Status s = optimizer_.step(step, lambda, s_.train.batch_tokens); !s) return at_step(s.error());
+    Status updated = by_worker ? optimizer_.step_of_workers(step, lambda, workers) : optimizer_.step(step, lambda, s_.train.batch_tokens);
+    if (!updated) return at_step(updated.error());
     last_loss_ = static_cast<double>(loss_units) * 0x1p-26 / static_cast<double>(s_.train.batch_tokens);
     progress_.completed_steps = step + 1;
     progress_.multipliers.push_back(lambda);
@@ -219,6 +239,7 @@ class Run {
   Stopwatch running_;
   int64_t base_elapsed_ms_ = 0, paused_ms_ = 0;
   double last_loss_ = 0.0;
+  bool late_qat_ = false;
 };
 
 }  // namespace

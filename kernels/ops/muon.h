@@ -11,11 +11,23 @@ FAIRWAY_HD float muon_momentum(float g, float mu, float& momentum) {
   return g + mu * momentum;
 }
 
+/// The same with gradient and momentum stored in bf16: M is rounded after the product and after the sum, the input once.
+FAIRWAY_HD float muon_momentum_bf16(float g, float mu, float& momentum) {
+  g = num::round_to_bf16(g);
+  momentum = num::round_to_bf16(num::round_to_bf16(mu * momentum) + g);
+  return num::round_to_bf16(g + mu * momentum);
+}
+
 /// w = w - lr u', u' the orthogonalised matrix as the original's bf16 buffer holds it: u rounded to bf16, times the shape
-/// factor sqrt(max(1, rows / columns)), rounded again.
-FAIRWAY_HD float muon_update(float w, float u, float shape_factor, float lr) {
+/// factor sqrt(max(1, rows / columns)), rounded again. Decoupled decay multiplies w before or after.
+FAIRWAY_HD float muon_update(float w, float u, float shape_factor, float lr, float decay_before, float decay_after) {
   float update = num::round_to_bf16(num::round_to_bf16(u) * shape_factor);
-  return w - lr * update;
+  return (w * decay_before - lr * update) * decay_after;
+}
+
+/// Parallel Muon: w = w decay - (lr shape factor) u, u rounded to bf16 as it is gathered; `scaled_lr` is one binary32 number.
+FAIRWAY_HD float parallel_muon_update(float w, float u, float scaled_lr, float decay) {
+  return w * decay - scaled_lr * num::round_to_bf16(u);
 }
 
 }  // namespace fairway::ops
