@@ -24,7 +24,9 @@ void expect(const Record& record, const std::string& id, Verdict status, const s
   const Check c = find(record, id);
   EXPECT_EQ(verdict_name(c.status), std::string(verdict_name(status))) << id << ": " << c.message;
   EXPECT_NE(c.message.find(word), std::string::npos) << c.message;
-  if (status == Verdict::kFail) EXPECT_FALSE(c.evidence.empty()) << id << " fails without evidence";
+  if (status == Verdict::kFail) {
+    EXPECT_FALSE(c.evidence.empty()) << id << " fails without evidence";
+  }
 }
 
 TEST(Checks, ARecordThatBreaksNothingPassesEveryOne) {

@@ -48,7 +48,7 @@ struct Record {
     double train_ms = 600'050, eval_ms = 90'000;
     int world_size = 8;
     int64_t val_tokens = 62'021'632;
-    std::string more;  ///< lines before the final score
+    std::string more = {};  ///< lines before the final score
   };
   std::vector<Seed> seeds = {
       {42, 1.90000000, 1.12526900}, {1337, 1.90020000, 1.12538745}, {2024, 1.89980000, 1.12515055}};
