@@ -178,4 +178,33 @@ Result<Trust> check_policy(const Policy& policy, const Checkpoint& checkpoint, c
   return std::move(*trust);
 }
 
+Result<Checkpoint> add_cosignatures(const Checkpoint& checkpoint, std::string_view lines, const Policy& policy,
+                                    const std::string& where) {
+  Checkpoint cosigned = checkpoint;
+  auto& signatures = cosigned.note.signatures;
+  while (!lines.empty()) {
+    const size_t end = lines.find('\n');
+    if (end == lines.npos) return Error{Errc::kData, where, "the last signature line has no newline"};
+    FAIRWAY_ASSIGN(auto line, parse_signature_line(lines.substr(0, end), where));
+    lines.remove_prefix(end + 1);
+    const bool is_known = std::any_of(policy.parties.begin(), policy.parties.end(), [&](const auto& named) {
+      const auto& witness = named.second.witness;
+      return witness && witness->name == line.name && witness->id == line.id;
+    });
+    if (!is_known || std::find(signatures.begin(), signatures.end(), line) != signatures.end()) continue;
+    if (signatures.size() == kMaxNoteSignatures)
+      return Error{Errc::kData, where, "too many signatures for one checkpoint"};
+    signatures.push_back(std::move(line));
+  }
+  if (signatures.size() == checkpoint.note.signatures.size()) {
+    return Error{Errc::kData, where, "no new cosignature of a witness of the policy"};
+  }
+  for (const auto& [name, party] : policy.parties) {
+    if (!party.witness) continue;
+    FAIRWAY_ASSIGN(const auto time, verify_cosignature(cosigned, *party.witness, where));
+    (void)time;  // any time will do; a false signature will not
+  }
+  return cosigned;
+}
+
 }  // namespace fairway::ledger

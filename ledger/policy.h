@@ -44,4 +44,10 @@ struct Trust {
 /// false, or if the quorum is not reached.
 Result<Trust> check_policy(const Policy& policy, const Checkpoint& checkpoint, const std::string& where);
 
+/// `checkpoint` with the lines of `lines` that are valid cosignatures of the policy's witnesses, each once; others are
+/// left out. kData for malformed lines or if none is left; kDisproved if one under a known witness's name and id is
+/// false.
+Result<Checkpoint> add_cosignatures(const Checkpoint& checkpoint, std::string_view lines, const Policy& policy,
+                                    const std::string& where);
+
 }  // namespace fairway::ledger

@@ -115,16 +115,19 @@ Result<json> parse_json(std::string_view text, const std::string& where) {
     if (event == json::parse_event_t::object_start) keys.emplace_back();
     if (event == json::parse_event_t::object_end) keys.pop_back();
     if (event == json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second) {
-      throw std::invalid_argument(fmt::format("the key {} occurs twice", parsed.dump()));
+      throw std::invalid_argument(fmt::format("the key {} occurs twice", parsed.dump(-1, ' ', true)));
     }
     return true;
   };
   try {
     return json::parse(text.begin(), text.end(), watch);
   } catch (const json::parse_error& e) {
-    const std::string what = e.what();  // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
-    const size_t prefix = what.find("] ");
-    return Error{Errc::kData, where, "no JSON: " + (prefix == what.npos ? what : what.substr(prefix + 2))};
+    // "[json.exception.parse_error.101] parse error at line 1, column 2: what; last read: 'bytes of the input'". The
+    // bytes are left out: they may hold anything, and the place says where they are.
+    const std::string_view what = e.what();
+    const size_t mark = what.find("] "), begin = mark == what.npos ? 0 : mark + 2,
+                 end = std::min(what.find("; last read"), what.size());
+    return Error{Errc::kData, where, fmt::format("no JSON: {}", what.substr(begin, end - begin))};
   } catch (const std::invalid_argument& e) {
     return Error{Errc::kData, where, e.what()};
   }

@@ -30,6 +30,7 @@ ExitCode run_data(const Arguments& arguments);
 ExitCode run_train(const Arguments& arguments);
 ExitCode run_eval(const Arguments& arguments);
 ExitCode run_export(const Arguments& arguments);
+ExitCode run_ledger(const Arguments& arguments);
 ExitCode run_verify(const Arguments& arguments);
 
 /// Options of a command, its positional arguments and its help page.
@@ -40,6 +41,8 @@ class Parser {
   boost::program_options::options_description& options() { return options_; }
   /// A positional argument that must be given.
   void positional(const char* name, const char* description);
+  /// The last positional arguments, at least one, as a std::vector<std::string>.
+  void positional_list(const char* name, const char* description);
   /// One that may be left out.
   void optional_positional(const char* name, const char* description);
   /// An option that makes the command do only that and excuses from everything required, as --help does.

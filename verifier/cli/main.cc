@@ -20,6 +20,7 @@ const std::vector<Command>& commands() {
       {"train", "train a submission: artifact and replay record, the same bits anywhere", run_train},
       {"eval", "score an artifact or weights", run_eval},
       {"export", "write weights as safetensors", run_export},
+      {"ledger", "a transparency log of verifications: append, prove, verify, fsck", run_ledger},
       {"verify", "replay a submission and compare every bit with its record", run_verify},
   };
   return list;

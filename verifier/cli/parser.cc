@@ -24,6 +24,12 @@ void Parser::positional(const char* name, const char* description) {
   required_.push_back(name);
 }
 
+void Parser::positional_list(const char* name, const char* description) {
+  hidden_.add_options()(name, po::value<std::vector<std::string>>(), description);
+  positions_.add(name, -1);
+  required_.push_back(name);
+}
+
 void Parser::optional_positional(const char* name, const char* description) {
   hidden_.add_options()(name, po::value<std::string>(), description);
   positions_.add(name, 1);

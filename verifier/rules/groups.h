@@ -10,5 +10,6 @@ namespace fairway::verifier {
 std::span<const Rule> record_rules();    ///< structure, artifact, time, score, data, evidence, stats
 std::span<const Rule> legality_rules();  ///< legality.*
 std::span<const Rule> replay_rules();    ///< replay.*
+std::span<const Rule> ledger_rules();    ///< ledger.*
 
 }  // namespace fairway::verifier

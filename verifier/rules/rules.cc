@@ -32,7 +32,7 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 std::span<const Rule> rules() {
   static const std::vector<Rule> all = [] {
     std::vector<Rule> list;
-    for (auto group : {record_rules(), legality_rules(), replay_rules()}) list.insert(list.end(), group.begin(), group.end());
+    for (auto group : {record_rules(), legality_rules(), replay_rules(), ledger_rules()}) list.insert(list.end(), group.begin(), group.end());
     return list;
   }();
   return all;

@@ -79,6 +79,15 @@ TEST(CanonicalJson, TextMustBeItsOwnCanonicalForm) {
   EXPECT_NE(parse_json(R"({"a":{"b":1,"b":2}})", "f").error().what.find("\"b\" occurs twice"), std::string::npos);
 }
 
+TEST(CanonicalJson, ErrorsCarryNoBytesOfTheInput) {
+  for (const char* bad : {"[\"\x1b[31m", "[\"\xff\"]", "{\"a\x1b\":1,,}", "\x1b[2J"}) {
+    const auto value = parse_json(bad, "f");
+    ASSERT_FALSE(value);
+    for (const char c : value.error().message()) EXPECT_TRUE(c >= 0x20 && c < 0x7f) << value.error().message();
+    EXPECT_NE(value.error().what.find("line 1, column"), std::string::npos) << value.error().message();
+  }
+}
+
 TEST(CanonicalJson, DeepNestingIsRefusedNotFollowed) {
   for (const char* open : {"[", "{\"a\":"}) {
     std::string text;

@@ -1,0 +1,40 @@
+/// What the subcommands of `fairway ledger` share.
+#pragma once
+
+#include "ledger/key.h"
+#include "ledger/log.h"
+#include "ledger/policy.h"
+#include "verifier/cli/command.h"
+
+namespace fairway::cli {
+
+/// --key and --passphrase-file.
+void add_key(Parser& parser);
+/// The log's key file and memory: what --key says, or the files that `init` puts beside DIR. kUsage if either lies
+/// inside DIR.
+struct KeyPaths {
+  std::string key, last_signed;
+};
+Result<KeyPaths> key_paths(const boost::program_options::variables_map& v, const std::string& directory);
+/// Where a passphrase comes from: --passphrase-file, FAIRWAY_KEY_PASSPHRASE, a terminal.
+ledger::PrivateKey::Passphrase passphrase_source(const boost::program_options::variables_map& v);
+
+/// --vkey, --policy.
+void add_trust(Parser& parser);
+/// The policy they give. `fallback` is a folder whose log.vkey is used if there is neither; empty: that is kUsage.
+Result<ledger::Policy> trust(const boost::program_options::variables_map& v, const std::string& fallback);
+/// The key of the statements: --statement-vkey, else the key of the log that signed the checkpoint.
+Result<ledger::PublicKey> statement_key(const boost::program_options::variables_map& v, const ledger::VerifierKey& log);
+
+/// Writes to a file, atomically, or to standard output if `path` is empty.
+Status write_output(const std::string& path, std::string_view text);
+
+ExitCode ledger_init(const Arguments& arguments);
+ExitCode ledger_append(const Arguments& arguments);
+ExitCode ledger_checkpoint(const Arguments& arguments);
+ExitCode ledger_prove(const Arguments& arguments);
+ExitCode ledger_verify(const Arguments& arguments);
+ExitCode ledger_fsck(const Arguments& arguments);
+ExitCode ledger_export(const Arguments& arguments);
+
+}  // namespace fairway::cli
