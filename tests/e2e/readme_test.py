@@ -19,6 +19,7 @@ class Readme(Case):
         # A copy of what the commands use, so that nothing is written into the source tree.
         tree = self.folder / "tree"
         shutil.copytree(SOURCE / "submissions", tree / "submissions")
+        shutil.copytree(SOURCE / "tests" / "verifier" / "audit" / "example", tree / "tests" / "verifier" / "audit" / "example")
         (tree / "build" / "release" / "bin").mkdir(parents=True)
         os.symlink(Fairway.path, tree / "build" / "release" / "bin" / "fairway")
         commands = blocks("sh run")

@@ -46,6 +46,25 @@ TEST(Log, FamilyAIsRead) {
   EXPECT_EQ(run.hyperparameters.at("max_wallclock_seconds").value, "600.000");
 }
 
+TEST(Log, ABlockWithTimeStampsEndsWhereItsIndentationDoes) {
+  const std::string stamp = "2026-04-29 18:14:44+08:00 ";
+  const LoggedRun run = one(stamp + "Hyperparameters:\n" + stamp + "  seed: 42\n" + stamp + "train_shards: 80\n" +
+                            stamp + "stopping_early: wallclock_cap train_time: 588060ms step: 4787/20000\n" + stamp +
+                            "quantized_ttt val_loss:2.78289460 val_bpb:1.07734522 eval_time:776046ms\n");
+  EXPECT_EQ(run.seed->value, 42);
+  EXPECT_EQ(run.train_time_ms->value, 588'060);
+  ASSERT_EQ(run.scores.size(), 1u);
+  EXPECT_EQ(run.scores[0].tag, "quantized_ttt");
+}
+
+TEST(Log, EveryScoreOfALineIsKeptAndDifferencesAreNot) {
+  const LoggedRun run =
+      one("seed:1\nfinal_sliding_window_exact sliding_bpb:1.14775606 val_bpb:0.39220592 delta_bpb:0.75555014\n");
+  ASSERT_EQ(run.scores.size(), 2u);
+  EXPECT_EQ(run.scores[0].val_bpb, 1.14775606);
+  EXPECT_EQ(run.scores[1].val_bpb, 0.39220592);
+}
+
 constexpr const char* kFamilyB =
     "====================================================================================================\n"
     "Hyperparameters:\n"
@@ -109,8 +128,8 @@ TEST(Log, EveryEncodingGivesTheSameFacts) {
 }
 
 TEST(Log, PrefixesOfLaunchersAndClocksAreNoPartOfATag) {
-  for (const char* prefix :
-       {"[rank0]: ", "2026-03-24 10:11:12,345 - INFO - ", "2026-03-24T10:11:12Z INFO: ", "[2026-03-24 10:11:12] "}) {
+  for (const char* prefix : {"[rank0]: ", "2026-03-24 10:11:12,345 - INFO - ", "2026-03-24T10:11:12Z INFO: ",
+                             "[2026-03-24 10:11:12] ", "[2026-03-23 04:01:43] INFO: ", "2026-04-29 18:14:44+08:00 "}) {
     const LoggedRun run = one(std::string(prefix) + "final_int6_sliding_window val_loss:1.9000 val_bpb:1.1253\n");
     ASSERT_EQ(run.scores.size(), 1u) << prefix;
     EXPECT_EQ(run.scores[0].tag, "final_int6_sliding_window") << prefix;

@@ -75,8 +75,7 @@ void scan_section(const std::vector<Line>& lines, size_t begin, size_t end, std:
   for (size_t i = begin; i < end; ++i) {
     const Line& l = lines[i];
     if (in_block) {
-      const std::string_view body = l.text.substr(log_prefix_length(l.text));
-      in_block = body.starts_with("  ") || (body.size() < l.text.size() && l.text.find(':') != std::string_view::npos);
+      in_block = l.text.substr(log_prefix_length(l.text)).starts_with("  ");
     }
     const size_t before = events.size();
     scan_log_line(l.text, l.lowered, l.number, in_block, events);

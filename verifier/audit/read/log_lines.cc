@@ -66,14 +66,15 @@ bool is_progress(std::string_view tag) {
   for (size_t i = tag.find('/'); i != kNone; i = tag.find('/', i + 1)) {
     if (i > 0 && is_digit(tag[i - 1]) && i + 1 < tag.size() && is_digit(tag[i + 1])) return true;
   }
-  for (const auto word : {"chunk"sv, "progress"sv, "epoch"sv, "batch"sv}) {
+  for (const auto word : {"chunk"sv, "progress"sv, "epoch"sv, "batch"sv, "running"sv}) {
     if (tag.find(word) != kNone) return true;
   }
   return tag.find("% ") != kNone || tag.find("%)") != kNone;
 }
 
 /// `^(tag)\bval_loss\s*[:=]\s*F[\s,;|]+(\w*_)?val_bpb\s*[:=]\s*F`
-bool scan_loss_and_bpb(std::string_view line, std::string_view lowered, ScoreLine& out) {
+/// `after`: where the text behind it begins.
+bool scan_loss_and_bpb(std::string_view line, std::string_view lowered, ScoreLine& out, size_t& after) {
   for (size_t at = lowered.find("val_loss"); at != kNone; at = lowered.find("val_loss", at + 1)) {
     size_t end = 0;
     const auto loss = word_starts_at(lowered, at) ? value_after(lowered, at, 8, &end) : std::nullopt;
@@ -84,7 +85,7 @@ bool scan_loss_and_bpb(std::string_view line, std::string_view lowered, ScoreLin
     size_t key = end;
     while (key < line.size() && is_word(line[key])) ++key;
     if (!lowered.substr(end, key - end).ends_with("val_bpb")) continue;
-    const auto bpb = value_after(lowered, end, key - end);
+    const auto bpb = value_after(lowered, end, key - end, &after);
     if (!bpb) continue;
     out.tag = trim(line.substr(0, at));
     out.val_loss = loss->value;
@@ -96,23 +97,27 @@ bool scan_loss_and_bpb(std::string_view line, std::string_view lowered, ScoreLin
   return false;
 }
 
-/// `(\S*bpb\S*)\s*[:=]\s*F` where no loss stands before it.
-bool scan_bpb(std::string_view line, std::string_view lowered, ScoreLine& out) {
-  for (size_t at = lowered.find("bpb"); at != kNone; at = lowered.find("bpb", at + 1)) {
+/// Every `(\S*bpb\S*)\s*[:=]\s*F` from `from` on that is no difference of two scores; the tag is what precedes the
+/// number.
+void scan_bpb(std::string_view line, std::string_view lowered, size_t from, std::vector<ScoreLine>& out) {
+  for (size_t at = lowered.find("bpb", from); at != kNone; at = lowered.find("bpb", at + 1)) {
     size_t end = at + 3;
     while (end < line.size() && is_word(line[end])) ++end;
     if (end < line.size() && (line[end] == '"' || line[end] == '\'')) ++end;  // JSON: "val_bpb": 1.1
     const auto bpb = value_after(line, end, 0);
-    if (!bpb) continue;
+    if (!bpb || bpb->value < 0) continue;
     size_t start = at;
     while (start > 0 && is_word(line[start - 1])) --start;
-    const std::string_view before = trim(line.substr(0, start)), key = line.substr(start, at + 3 - start);
-    out.tag = std::string(before) + (before.empty() ? "" : " ") + std::string(key);
-    out.val_bpb = bpb->value;
-    out.bpb_decimals = bpb->decimals;
-    return true;
+    const std::string_view key = lowered.substr(start, at - start);
+    if (key.find("delta") != kNone || key.find("diff") != kNone || key.find("gain") != kNone) continue;
+    const std::string_view before = trim(line.substr(0, start));
+    ScoreLine score;
+    score.tag = std::string(before) + (before.empty() ? "" : " ") + std::string(line.substr(start, at + 3 - start));
+    score.val_bpb = bpb->value;
+    score.bpb_decimals = bpb->decimals;
+    out.push_back(std::move(score));
+    if (out.size() >= 16) return;
   }
-  return false;
 }
 
 /// A more precise value further on in a score line: "val_bpb:1.1732 exact:1.17317850".
@@ -307,36 +312,40 @@ std::string tag_key(std::string_view tag) {
 
 size_t log_prefix_length(std::string_view line) {
   size_t at = 0;
-  auto blanks = [&] {
-    while (at < line.size() && line[at] == ' ') ++at;
+  bool prefixed = false;
+  // " - INFO - ", " | ", "INFO: " after a time stamp; a blank that only indents stays.
+  auto skip_level = [&] {
+    size_t next = at;
+    auto skip_signs = [&] {
+      while (next < line.size() && " :-|"sv.find(line[next]) != kNone) ++next;
+    };
+    skip_signs();
+    if (line.substr(at, next - at).find_first_of("-|") != kNone) at = next;
+    for (const auto level : {"INFO"sv, "DEBUG"sv, "WARNING"sv, "[INFO]"sv}) {
+      if (!line.substr(next).starts_with(level)) continue;
+      next += level.size();
+      skip_signs();
+      at = next;
+    }
   };
   for (int round = 0; round < 3; ++round) {
     const std::string_view s = line.substr(at);
     if (s.starts_with("[rank") || (s.starts_with("[") && s.size() > 5 && is_digit(s[1]) && is_digit(s[2]))) {
       const size_t end = s.find(']');
-      if (end == kNone || end > 48 || s.substr(0, end).find('/') != kNone) return at;  // "[3/120]" is progress
+      if (end == kNone || end > 48 || s.substr(0, end).find('/') != kNone) break;  // "[3/120]" is progress
       at += end + 1;
       if (at < line.size() && line[at] == ':') ++at;
-      blanks();
-      continue;
+    } else if (s.size() > 19 && is_digit(s[0]) && is_digit(s[3]) && s[4] == '-' && is_digit(s[5]) && s[7] == '-' &&
+               s[13] == ':') {
+      at += 16;  // 2026-03-20 10:11:12,345 or 2026-03-20T10:11:12+08:00
+      while (at < line.size() && (is_digit(line[at]) || ":.,Z+"sv.find(line[at]) != kNone)) ++at;
+    } else {
+      break;
     }
-    // 2026-03-20 10:11:12,345 - INFO: or 2026-03-20T10:11:12Z
-    if (s.size() > 19 && is_digit(s[0]) && is_digit(s[3]) && s[4] == '-' && is_digit(s[5]) && s[7] == '-' &&
-        s[13] == ':') {
-      at += 16;
-      while (at < line.size() && (is_digit(line[at]) || ":.,Z+-|"sv.find(line[at]) != kNone)) ++at;
-      blanks();
-      if (at < line.size() && (line[at] == '-' || line[at] == '|')) ++at;
-      blanks();
-      for (const auto level : {"INFO"sv, "DEBUG"sv, "WARNING"sv, "[INFO]"sv}) {
-        if (!line.substr(at).starts_with(level)) continue;
-        at += level.size();
-        while (at < line.size() && ": -|"sv.find(line[at]) != kNone) ++at;
-      }
-      continue;
-    }
-    break;
+    prefixed = true;
+    skip_level();
   }
+  if (prefixed && at < line.size() && line[at] == ' ') ++at;
   return at;
 }
 
@@ -363,27 +372,35 @@ void scan_log_line(std::string_view line, std::string_view lowered, int64_t numb
   if (lowered.find("train_time") != kNone) scan_train(lowered, number, out);
   if (step && !has_bpb) return;
 
-  ScoreLine score;
-  const bool paired = has_bpb && scan_loss_and_bpb(line, lowered, score);
-  const bool scored = paired || (has_bpb && scan_bpb(line, lowered, score));
-  const std::string tag = scored ? lower(score.tag) : "";
-  if (scored) {
-    score.diagnostic = is_diagnostic(tag) || (!paired && is_progress(tag)) ||
-                       (paired && tag.find("chunk") != kNone && is_progress(tag));
+  std::vector<ScoreLine> scores;
+  if (has_bpb) {
+    ScoreLine pair;
+    size_t after = 0;
+    const bool paired = scan_loss_and_bpb(line, lowered, pair, after);
+    if (paired) {
+      refine(lowered, pair);
+      scores.push_back(std::move(pair));
+    }
+    scan_bpb(line, lowered, paired ? after : 0, scores);
+  }
+  bool ends_stage = lowered.find("done") != kNone;
+  for (ScoreLine& score : scores) {
+    const std::string tag = lower(score.tag);
+    // A value printed with its loss is running only inside a stage's chunks.
+    const bool running = is_progress(tag) && (!score.val_loss || tag.find("chunk") != kNone);
+    score.diagnostic = is_diagnostic(tag) || running;
+    if (&score == &scores.front()) ends_stage = !score.diagnostic && !is_progress(tag);
     if (score.tag.size() > 200) score.tag.resize(200);
-    refine(lowered, score);
   }
-  std::optional<EvalTime> time = scan_eval_time(lowered);
-  if (time && scored) {
-    score.eval_time_ms = time->ms;
-    time->val_bpb = score.val_bpb;
+  if (std::optional<EvalTime> time = scan_eval_time(lowered)) {
+    if (!scores.empty()) {
+      scores.front().eval_time_ms = time->ms;
+      time->val_bpb = scores.front().val_bpb;
+    }
+    // Progress of a stage is not its end: a time counts on a line that ends a stage.
+    if (time->covers_all_stages || ends_stage) out.push_back({number, *time});
   }
-  // Progress of a stage is not its end: a time counts on a line that ends a stage.
-  if (time &&
-      (time->covers_all_stages || (scored ? !score.diagnostic && !is_progress(tag) : lowered.find("done") != kNone))) {
-    out.push_back({number, *time});
-  }
-  if (scored) out.push_back({number, std::move(score)});
+  for (ScoreLine& score : scores) out.push_back({number, std::move(score)});
   if (step) return;
   if (lowered.find("size") != kNone || lowered.find("bytes") != kNone || lowered.find("artifact") != kNone ||
       lowered.find("total_submission") != kNone) {
