@@ -82,8 +82,10 @@ bool smear_tokens_backward(const float* dy, const float* x, const float* w, cons
       dz[t] = ops::sigmoid_gradient(ops::kSmearReach * dot, gate[t]);
       const bool last = t % length == length - 1;
       const float carry = last ? 0.0f : ops::kSmearReach * gate[t + 1];
-      for (int64_t c = 0; c < n; ++c) dx[t * n + c] = last ? row[c] : row[c] + carry * row[c + n];
-      for (int64_t c = 0; c < ops::kSmearChannels; ++c) dx[t * n + c] = dx[t * n + c] + dz[t] * w[c];
+      for (int64_t c = 0; c < n; ++c) {
+        const float through = last ? row[c] : row[c] + carry * row[c + n];
+        dx[t * n + c] = c < ops::kSmearChannels ? through + dz[t] * w[c] : through;
+      }
     }
   });
   return ok;

@@ -13,6 +13,7 @@
 #include "engine/comm/communicator.h"
 #include "engine/eval/evaluator.h"
 #include "engine/model/gpt.h"
+#include "engine/model/orthogonal.h"
 #include "engine/optim/newton_schulz.h"
 #include "engine/optim/optimizer.h"
 #include "engine/replay/artifact.h"
@@ -21,6 +22,7 @@
 #include "kernels/attention.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/elementwise.h"
+#include "kernels/exclusive_attention.h"
 #include "kernels/matmul.h"
 #include "kernels/num/exp.h"
 #include "kernels/num/log.h"
@@ -29,6 +31,7 @@
 #include "kernels/num/tanh.h"
 #include "kernels/num/trig.h"
 #include "kernels/rows.h"
+#include "kernels/smear.h"
 
 namespace fairway {
 namespace {
@@ -207,6 +210,60 @@ void row_operations() {
   }
 }
 
+void feature_operations() {
+  constexpr int64_t length = 11, tokens = 2 * length, n = 48, heads = 6, kv_heads = 2, dim = 8;
+  const Floats x = uniform(tokens * n, 20, 2.0f), dy = uniform(tokens * n, 21, 0.1f), gate = uniform(n, 22, 3.0f);
+  Floats y(x.size()), dx(x.size());
+  {
+    Rung r("op.leaky_relu_squared");
+    kernels::leaky_relu_squared(x.data(), 0.5f, tokens * n, y.data());
+    kernels::leaky_relu_squared_backward(x.data(), 0.5f, dy.data(), tokens * n, dx.data());
+    r.add(y);
+    r.add(dx);
+  }
+  {
+    Rung r("op.smear");
+    Floats s(n), rest(n), per_token(tokens), dz(tokens);
+    for (size_t c = 0; c < n; ++c) {
+      s[c] = num::sigmoid(gate[c]);
+      rest[c] = 1.0f - s[c];
+    }
+    kernels::smear_channels(x.data(), rest.data(), s.data(), tokens, length, n, y.data());
+    r.add(y);
+    kernels::smear_channels_backward(dy.data(), rest.data(), s.data(), tokens, length, n, dx.data());
+    r.add(dx);
+    kernels::smear_gate_terms(dy.data(), x.data(), s.data(), true, tokens, length, n, dx.data());
+    r.add(dx);
+    require(kernels::smear_tokens(x.data(), gate.data(), -2.0f, tokens, length, n, per_token.data(), y.data()), "op.smear");
+    require(kernels::smear_tokens_backward(dy.data(), x.data(), gate.data(), per_token.data(), tokens, length, n, dz.data(), dx.data()),
+            "op.smear");
+    r.add(y);
+    r.add(dz);
+    r.add(dx);
+  }
+  {
+    Rung r("op.exclusive_attention");
+    const Floats v = uniform(tokens * kv_heads * dim, 23, 1.5f);
+    Floats unit(v.size()), norm(tokens * kv_heads), along(tokens * heads), dv(v.size());
+    const kernels::ExclusiveShape shape{tokens, heads, kv_heads, dim};
+    require(kernels::exclude_value(shape, x.data(), v.data(), unit.data(), norm.data(), along.data(), y.data()), "exclusive");
+    require(kernels::exclude_value_backward(shape, dy.data(), x.data(), unit.data(), norm.data(), along.data(), dx.data(), dv.data()),
+            "exclusive");
+    r.add(y);
+    r.add(along);
+    r.add(dx);
+    r.add(dv);
+  }
+  {
+    Rung r("random.orthogonal");
+    for (auto [rows, columns] : {std::pair<int64_t, int64_t>{40, 24}, {24, 40}}) {
+      Floats q(static_cast<size_t>(rows * columns));
+      model::draw_orthogonal(1337, 7, rows, columns, q.data());
+      r.add(q);
+    }
+  }
+}
+
 void attention() {
   constexpr int64_t sequences = 2, length = 150, heads = 4, kv_heads = 2, dim = 32, tokens = sequences * length;
   const Floats q = uniform(tokens * heads * dim, 10, 2.0f), k = uniform(tokens * kv_heads * dim, 11, 2.0f),
@@ -281,8 +338,8 @@ void run_step(const submission::Submission& s, model::Gpt& model, int64_t step, 
     batch.inputs = std::span(stream).first(chunk);
     batch.targets = std::span(stream).subspan(1);
     batch.training = true;
-    batch.term_limit = kernels::term_limit(s.train.batch_tokens);
-    batch.chunk_term_limit = kernels::term_limit(s.chunks_per_step());
+    batch.term_limit = kernels::term_limit(s.train.batch_tokens * s.model.terms_per_parameter());
+    batch.chunk_term_limit = kernels::term_limit(s.chunks_per_step() * s.model.terms_per_parameter());
     require(static_cast<bool>(model.tape().forward(batch)), "forward");
     if (losses != nullptr) losses->add(model.tape().nll().data(), model.tape().nll().size());
     require(static_cast<bool>(model.tape().backward()), "backward");
@@ -350,6 +407,51 @@ void training() {
   }
 }
 
+/// Every operation that can be combined, the loops of a recurrent model, and the optimizer of the banked systems.
+void features() {
+  submission::Submission s = tiny(4);
+  model::ModelConfig& m = s.model;
+  m.rope_dims = 8;
+  m.rope_reference_length = 50;
+  m.ln_scale = true;
+  m.xsa_last_n = 3;
+  m.mlp_slope = 0.5f;
+  m.smear = model::SmearForm::kBlend;
+  m.bigram_buckets = 97;
+  m.bigram_dim = 64;
+  m.trigrams = true;
+  m.value_dim = 16;
+  m.value_layers = {2, 3};
+  m.value_residual = m.gated_attention = true;
+  m.mtp_heads = 1;
+  m.matrix_init = model::MatrixInit::kOrthogonalBanks;
+  m.projection_group = model::ProjectionGroup::kAdam;
+  m.qat = model::Qat::kInt6RowMax;
+  s.optimizer.grad_clip_norm = 0.3;
+  s.optimizer.clip_scope = optim::ClipScope::kWorker;
+  s.optimizer.muon = optim::MuonKind::kParallel;
+  s.optimizer.muon_wd = s.optimizer.adam_wd = 0.04;
+  s.optimizer.averages = {0.9, 2, 0.0, 0, true, optim::FinalWeights::kEma};
+  model::Gpt model(s.model);
+  model.initialise(42);
+  optim::Optimizer optimizer(s.optimizer, model);
+  {
+    Rung r("model.every_feature");
+    add_parameters(r, model);
+    run_step(s, model, 0, &r);
+    for (auto& p : model.parameters()) r.add(p->gradient(), static_cast<size_t>(p->count()));
+  }
+  Rung r("train.parallel_muon");
+  for (int64_t step = 0; step < 3; ++step) {
+    for (int64_t worker = 0; worker < 2; ++worker) {
+      run_step(s, model, step * 2 + worker, nullptr);
+      require(static_cast<bool>(optimizer.take_worker(s.train.batch_tokens)), "worker");
+    }
+    require(static_cast<bool>(optimizer.step_of_workers(step, 1.0, 2)), "optimizer");
+  }
+  r.add_value(train::state_root(model, optimizer, 3));
+}
+
 }  // namespace
 }  // namespace fairway
 
@@ -358,8 +460,10 @@ int main(int argc, char** argv) {
   fairway::functions();
   fairway::products();
   fairway::row_operations();
+  fairway::feature_operations();
   fairway::attention();
   fairway::newton_schulz();
   fairway::one_layer();
   fairway::training();
+  fairway::features();
 }

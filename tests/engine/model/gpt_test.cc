@@ -28,6 +28,46 @@ TEST(Parameters, BaselineAndPr65HaveThePublishedCounts) {
   EXPECT_EQ(Gpt(pr65()).parameters().size(), 92u);
 }
 
+/// The eleven-layer configs of PRs #212 to #635 as the specification tabulates them.
+ModelConfig eleven_layers(ops::BigramHash hash, int64_t buckets, SmearForm smear) {
+  ModelConfig c;
+  c.layers = 11;
+  c.mlp_hidden = 1536;
+  c.smear = smear;
+  c.bigram_buckets = buckets;
+  c.bigram_hash = hash;
+  return c;
+}
+
+TEST(Parameters, ThePublishedSystemsHaveThePublishedCounts) {
+  using ops::BigramHash;
+  auto expect = [](const ModelConfig& c, int64_t parameters, size_t tensors) {
+    const Gpt m(c);
+    EXPECT_EQ(m.parameter_count(), parameters);
+    EXPECT_EQ(m.parameters().size(), tensors);
+  };
+  ModelConfig keep = eleven_layers(BigramHash::kAffine92821, 4096, SmearForm::kKeep);
+  keep.layers = 9;
+  expect(keep, 22'368'840, 95);
+  expect(eleven_layers(BigramHash::kAffine31, 2048, SmearForm::kFirstChannels), 26'829'413, 116);
+  ModelConfig xsa = eleven_layers(BigramHash::kXorPrevious, 2048, SmearForm::kBlend);
+  xsa.xsa_last_n = 4;
+  expect(xsa, 26'829'913, 116);
+  expect(eleven_layers(BigramHash::kXorCurrent, 2048, SmearForm::kBlend), 26'829'913, 116);
+  ModelConfig values = eleven_layers(BigramHash::kXorCurrent, 2048, SmearForm::kBlend);
+  values.value_dim = 128;
+  values.value_layers = {9, 10};
+  expect(values, 26'993'756, 121);
+  values.bigram_buckets = 1536;
+  expect(values, 26'928'220, 121);
+  ModelConfig residual = eleven_layers(BigramHash::kXorCurrent, 1536, SmearForm::kBlend);
+  residual.value_residual = residual.gated_attention = true;
+  expect(residual, 26'809'543, 149);
+  ModelConfig loops;
+  loops.layers = loops.loops = 3;
+  EXPECT_EQ(Gpt(loops).find("skip_weights")->shape(), (std::vector<int64_t>{4, 512}));
+}
+
 TEST(Parameters, OnlyTheEmbeddingIsStoredInBf16AndOnlyByDefault) {
   ModelConfig c = test::small_config(2);
   const Gpt published(c);

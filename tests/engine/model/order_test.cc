@@ -10,9 +10,27 @@ namespace {
 using model::Gpt;
 using test::Sample;
 
-class Model : public ::testing::Test {
+model::ModelConfig every_feature() {
+  model::ModelConfig c = test::small_config(4);
+  c.rope_dims = 6;
+  c.ln_scale = true;
+  c.xsa_last_n = 3;
+  c.mlp_slope = 0.5f;
+  c.smear = model::SmearForm::kBlend;
+  c.bigram_buckets = 53;
+  c.bigram_dim = 20;
+  c.trigrams = true;
+  c.value_dim = 10;
+  c.value_layers = {2, 3};
+  c.value_residual = c.gated_attention = true;
+  c.mtp_heads = 2;
+  return c;
+}
+
+/// The baseline's operations, and a model with every operation that can be combined.
+class Model : public ::testing::TestWithParam<bool> {
  protected:
-  Model() : model(test::small_config()) {
+  Model() : model(GetParam() ? every_feature() : test::small_config()) {
     model.initialise(5);
     test::perturb(model, 11);
   }
@@ -26,7 +44,7 @@ Sample slice(const Sample& s, int64_t sequence, int64_t length) {
   return one;
 }
 
-TEST_F(Model, ASequenceScoresTheSameBitsWhateverItsNeighbours) {
+TEST_P(Model, ASequenceScoresTheSameBitsWhateverItsNeighbours) {
   const Sample batch(4, 75, 61, 3);
   const auto together = test::nll_of(model, batch.batch(false));
   for (int64_t s : {2, 0, 3}) {
@@ -35,7 +53,7 @@ TEST_F(Model, ASequenceScoresTheSameBitsWhateverItsNeighbours) {
   }
 }
 
-TEST_F(Model, LaterTokensChangeNoEarlierBit) {
+TEST_P(Model, LaterTokensChangeNoEarlierBit) {
   const Sample batch(1, 150, 61, 3);
   const auto before = test::nll_of(model, batch.batch(false));
   for (int64_t cut : {1, 17, 63, 64, 65, 128, 149}) {
@@ -47,19 +65,19 @@ TEST_F(Model, LaterTokensChangeNoEarlierBit) {
   }
 }
 
-TEST_F(Model, AHugeLaterTokenChangesNoEarlierBit) {
+TEST_P(Model, AHugeLaterTokenChangesNoEarlierBit) {
   // A scale that looked ahead would see token 60, which comes late and whose keys, values and hidden states dwarf the others.
   Sample batch(1, 150, 60, 3);
   batch.inputs[140] = 60;
   model.find("tok_emb.weight")->value()[60 * 48 + 5] = 0x1p14f;
-  for (int i = 0; i < 3; ++i) model.find("blocks." + std::to_string(i) + ".resid_mix")->value()[5] = 64.0f;
+  for (int64_t i = 0; i < model.config().layers; ++i) model.find("blocks." + std::to_string(i) + ".resid_mix")->value()[5] = 64.0f;
   for (auto& p : model.parameters()) p->changed();
   const auto whole = test::nll_of(model, batch.batch(false));
   const auto prefix = test::nll_of(model, slice(batch, 0, 140).batch(false));
   EXPECT_TRUE(std::equal(prefix.begin(), prefix.end(), whole.begin()));
 }
 
-TEST_F(Model, APrefixAloneScoresTheSameBits) {
+TEST_P(Model, APrefixAloneScoresTheSameBits) {
   const Sample batch(1, 150, 61, 3);
   const auto whole = test::nll_of(model, batch.batch(false));
   for (int64_t length : {1, 2, 63, 64, 65, 149}) {
@@ -68,7 +86,7 @@ TEST_F(Model, APrefixAloneScoresTheSameBits) {
   }
 }
 
-TEST_F(Model, SkippingUnscoredPositionsChangesNoBit) {
+TEST_P(Model, SkippingUnscoredPositionsChangesNoBit) {
   const Sample sample(2, 75, 61, 3);
   const auto all = test::nll_of(model, sample.batch(false));
   for (int64_t first : {1, 64, 74}) {
@@ -82,7 +100,7 @@ TEST_F(Model, SkippingUnscoredPositionsChangesNoBit) {
   }
 }
 
-TEST_F(Model, TrainingAndEvaluationComputeTheSameLosses) {
+TEST_P(Model, TrainingAndEvaluationComputeTheSameLosses) {
   const Sample sample(2, 75, 61, 3);
   EXPECT_EQ(test::nll_of(model, sample.batch(true)), test::nll_of(model, sample.batch(false)));
 }
@@ -99,14 +117,14 @@ std::vector<Sample> four_chunks() {
   return chunks;
 }
 
-TEST_F(Model, TheOrderOfChunksChangesNoAccumulatorBit) {
+TEST_P(Model, TheOrderOfChunksChangesNoAccumulatorBit) {
   const auto chunks = four_chunks();
   const auto expected = gradients_in_order(model, chunks, {0, 1, 2, 3});
   EXPECT_EQ(gradients_in_order(model, chunks, {3, 1, 0, 2}), expected);
   EXPECT_NE(gradients_in_order(model, chunks, {0, 1, 2, 2}), expected);
 }
 
-TEST_F(Model, ChunksComputedByTwoModelsAddUpToTheSameBits) {
+TEST_P(Model, ChunksComputedByTwoModelsAddUpToTheSameBits) {
   const auto chunks = four_chunks();
   const auto expected = gradients_in_order(model, chunks, {0, 1, 2, 3});
   Gpt other(model.config());
@@ -120,14 +138,14 @@ TEST_F(Model, ChunksComputedByTwoModelsAddUpToTheSameBits) {
   }
 }
 
-TEST_F(Model, RunningTwiceGivesTheSameBitsWhateverRanBetween) {
+TEST_P(Model, RunningTwiceGivesTheSameBitsWhateverRanBetween) {
   const auto chunks = four_chunks();
   const auto expected = gradients_in_order(model, chunks, {0, 1});
   test::nll_of(model, Sample(3, 101, 61, 9).batch(false));
   EXPECT_EQ(gradients_in_order(model, chunks, {0, 1}), expected);
 }
 
-TEST_F(Model, ThreadsAndInstructionSetsChangeNoAccumulatorBit) {
+TEST_P(Model, ThreadsAndInstructionSetsChangeNoAccumulatorBit) {
   const std::vector<Sample> chunks = {Sample(3, 75, 61, 3)};
   test::Machine restore;
   std::vector<int64_t> expected;
@@ -147,6 +165,9 @@ TEST_F(Model, ThreadsAndInstructionSetsChangeNoAccumulatorBit) {
     }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Baseline, Model, ::testing::Values(false));
+INSTANTIATE_TEST_SUITE_P(EveryFeature, Model, ::testing::Values(true));
 
 }  // namespace
 }  // namespace fairway
