@@ -54,7 +54,7 @@ Status check_features(const ModelConfig& c) {
     return bad_key("model.trigram_hash", "shares the table of model.bigram_hash = \"xor_current\"; set it and model.bigram_buckets");
   }
   if ((c.value_dim > 0) != !c.value_layers.empty()) {
-    return bad_key("model.ve_layers", "model.ve_dim and model.ve_layers belong together; set both or none");
+    return bad_key(c.value_dim > 0 ? "model.ve_dim" : "model.ve_layers", "model.ve_dim and model.ve_layers belong together; set both or none");
   }
   if (c.value_dim < 0 || c.value_dim > c.kv_width()) {
     return bad_key("model.ve_dim", fmt::format("must be at most model.kv_heads * model.width / model.heads = {}", c.kv_width()));

@@ -129,10 +129,12 @@ void read_averages(TableReader& t, optim::AverageConfig& a) {
   a.snapshot_from = t.integer("snapshot_from", 0, 0, 1'000'000'000);
   a.snapshots_of_ema = t.choice("snapshots_of", 0, {"weights", "ema"}) == 1;
   a.final_weights = static_cast<optim::FinalWeights>(t.choice("final_weights", 0, {"last", "ema", "snapshots"}));
-  const bool needs_ema = a.snapshots_of_ema || a.final_weights == optim::FinalWeights::kEma;
-  if (needs_ema && a.ema_decay == 0.0) t.fail("ema_decay", "averages.final_weights or averages.snapshots_of asks for the moving average; set its decay");
+  const bool final_ema = a.final_weights == optim::FinalWeights::kEma;
+  if ((final_ema || a.snapshots_of_ema) && a.ema_decay == 0.0) {
+    t.fail(final_ema ? "final_weights" : "snapshots_of", "\"ema\" needs a moving average; set averages.ema_decay");
+  }
   if (a.final_weights == optim::FinalWeights::kSnapshots && a.snapshot_every == 0) {
-    t.fail("snapshot_every", "averages.final_weights = \"snapshots\" needs snapshots; set how many steps apart");
+    t.fail("final_weights", "\"snapshots\" needs some; set averages.snapshot_every");
   }
 }
 

@@ -265,5 +265,107 @@ TEST_F(Step, AModelOfOneLayerWithoutSkipWeightsTrains) {
   EXPECT_TRUE(o.step(0, 1.0, kTokens));
 }
 
+/// Gradients of one worker, different for each.
+void set_worker(Gpt& m, uint64_t worker) { set_gradients(m, 300 + worker, worker == 1 ? 0.5f : 0.01f); }
+
+TEST_F(Step, WorkersAreClippedOneByOneAndTheirOrderDoesNotMatter) {
+  config.grad_clip_norm = 0.3;
+  config.clip_scope = ClipScope::kWorker;
+  auto after = [&](const std::vector<uint64_t>& order) {
+    Gpt m(model.config());
+    m.initialise(1);
+    test::perturb(m, 2);
+    Optimizer o(config, m);
+    for (uint64_t w : order) {
+      set_worker(m, w);
+      EXPECT_TRUE(o.take_worker(kTokens));
+    }
+    EXPECT_TRUE(o.step_of_workers(0, 1.0, static_cast<int64_t>(order.size())));
+    return std::pair{values(m), state(o)};
+  };
+  const auto expected = after({0, 1, 2});
+  EXPECT_EQ(after({2, 0, 1}), expected);
+  EXPECT_NE(after({0, 1, 1}), expected);
+  // Adam's first moment shows the mean gradient: 0.1 of it.
+  std::map<std::string, Doubles> mean;
+  for (uint64_t w = 0; w < 3; ++w) {
+    set_worker(model, w);
+    double square = 0;
+    for (auto& p : model.parameters()) {
+      for (int64_t units : p->gradients()) square += mean_gradient(units) * mean_gradient(units);
+    }
+    const double factor = std::min(1.0, 0.3 / (std::sqrt(square) + 1e-6));
+    for (auto& p : model.parameters()) {
+      auto& sum = mean[p->name()];
+      sum.resize(p->values().size());
+      for (size_t i = 0; i < sum.size(); ++i) sum[i] += mean_gradient(p->gradients()[i]) * factor / 3;
+    }
+  }
+  for (auto& p : model.parameters()) {
+    if (p->group() != Group::kScalar) continue;
+    const auto& m = expected.second.at(p->name() + ".adam_m");
+    for (size_t i = 0; i < m.size(); ++i) ASSERT_NEAR(m[i], 0.1 * mean[p->name()][i], 1e-6 * (1e-3 + std::abs(mean[p->name()][i]))) << p->name();
+  }
+}
+
+TEST_F(Step, DecayMultipliesTheWeightsAndLeavesTheStateAlone) {
+  // Without a gradient an update is zero, so the decay alone is seen.
+  config.muon_wd = 0.5;
+  config.adam_wd = 0.25;
+  for (auto muon : {MuonKind::kStandard, MuonKind::kParallel}) {
+    config.muon = muon;
+    Gpt m(model.config());
+    m.initialise(1);
+    test::perturb(m, 2);
+    const auto before = values(m);
+    Optimizer o(config, m);
+    for (auto& p : m.parameters()) p->clear_gradient();
+    ASSERT_TRUE(o.step(0, 0.5, kTokens));
+    for (auto& p : m.parameters()) {
+      const bool matrix = p->group() == Group::kMatrix, embedding = p->group() == Group::kEmbedding;
+      const double lr = 0.5 * (matrix ? config.matrix_lr : embedding ? config.tied_embed_lr : config.scalar_lr);
+      const double factor = 1.0 - lr * (matrix ? 0.5 : 0.25);
+      for (int64_t i = 0; i < p->count(); ++i) {
+        const double expected = static_cast<double>(before.at(p->name())[static_cast<size_t>(i)]) * factor;
+        ASSERT_NEAR(p->value()[i], expected, (p->bf16() ? 4e-3 : 1e-6) * std::abs(expected)) << p->name();
+      }
+    }
+  }
+}
+
+TEST_F(Step, ParallelMuonKeepsItsMomentumInBf16) {
+  config.muon = MuonKind::kParallel;
+  Optimizer o(config, model);
+  for (int step = 0; step < 2; ++step) {
+    set_gradients(model, 3 + static_cast<uint64_t>(step));
+    ASSERT_TRUE(o.step(step, 1.0, kTokens));
+  }
+  const auto s = state(o);
+  for (float x : s.at("blocks.0.mlp.fc.weight.momentum")) ASSERT_EQ(x, num::round_to_bf16(x));
+}
+
+TEST_F(Step, AveragesFollowTheWeights) {
+  config.averages = {0.75, 2, 0.6, 0, false, FinalWeights::kSnapshots};
+  Optimizer o(config, model);
+  const char* name = "blocks.0.attn_scale";
+  Doubles ema(model.find(name)->values().begin(), model.find(name)->values().end()), sum(ema.size());
+  const double multipliers[] = {1.0, 1.0, 0.7, 0.5, 0.4, 0.3};
+  for (int step = 0; step < 6; ++step) {
+    set_gradients(model, 40 + static_cast<uint64_t>(step));
+    ASSERT_TRUE(o.step(step, multipliers[step], kTokens));
+    const auto& w = model.find(name)->values();
+    for (size_t i = 0; i < ema.size(); ++i) {
+      ema[i] = 0.75 * ema[i] + 0.25 * static_cast<double>(w[i]);
+      // Every second step, of these only those with a multiplier below 0.6: the fourth and the sixth.
+      if (step == 3 || step == 5) sum[i] += static_cast<double>(w[i]);
+    }
+  }
+  const auto s = state(o);
+  for (size_t i = 0; i < ema.size(); ++i) ASSERT_NEAR(s.at(std::string(name) + ".ema")[i], ema[i], 1e-6);
+  EXPECT_EQ(s.at("snapshots.count")[0], 2.0f);
+  ASSERT_TRUE(o.averages().apply());
+  for (size_t i = 0; i < ema.size(); ++i) ASSERT_NEAR(model.find(name)->values()[i], sum[i] / 2, 1e-6);
+}
+
 }  // namespace
 }  // namespace fairway::optim

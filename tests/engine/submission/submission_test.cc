@@ -39,13 +39,33 @@ int64_t line_of(const std::string& text, const std::string& start) {
 const std::string kGood = test::kTinyConfig;
 
 TEST(Shipped, EverySubmissionLoadsWithoutItsData) {
-  for (const char* name : {"demo", "naive-baseline", "naive-baseline-mini", "pr65-mixed-quant", "pr65-mixed-quant-mini"}) {
+  for (const char* name : {"demo", "naive-baseline", "naive-baseline-mini", "pr65-mixed-quant", "pr65-mixed-quant-mini",
+                           "pr212-nine-layer", "pr212-nine-layer-mini",
+                           "pr212-xsa-ema", "pr212-xsa-ema-mini",
+                           "pr549-parallel-muon-ttt", "pr549-parallel-muon-ttt-mini",
+                           "pr635-value-residual-ttt", "pr635-value-residual-ttt-mini",
+                           "pr831-neural-cache", "pr831-neural-cache-mini"}) {
     const auto s = load_submission(std::string(FAIRWAY_SOURCE_DIR "/submissions/") + name);
     ASSERT_TRUE(s) << s.error().message();
     EXPECT_EQ(s->name, name);
     EXPECT_EQ(s->config_sha256, sha256(std::string_view(s->config_text)));
     EXPECT_EQ(s->config_text, test::slurp(std::string(FAIRWAY_SOURCE_DIR "/submissions/") + name + "/fairway.toml"));
     EXPECT_EQ(s->chunks_per_step() * s->train.grad_chunk_tokens, s->train.batch_tokens);
+  }
+}
+
+TEST(Shipped, TheSystemsHaveThePublishedParametersAtBothSizes) {
+  const std::pair<const char*, int64_t> published[] = {{"pr212-nine-layer", 21'778'504},
+                                                       {"pr212-xsa-ema", 26'829'913},
+                                                       {"pr549-parallel-muon-ttt", 26'928'220},
+                                                       {"pr635-value-residual-ttt", 26'809'543},
+                                                       {"pr831-neural-cache", 26'829'913}};
+  for (const auto& [name, parameters] : published) {
+    for (const char* size : {"", "-mini"}) {
+      const auto s = load_submission(std::string(FAIRWAY_SOURCE_DIR "/submissions/") + name + size);
+      ASSERT_TRUE(s) << s.error().message();
+      EXPECT_EQ(model::Gpt(s->model).parameter_count(), parameters) << name << size;
+    }
   }
 }
 
@@ -115,6 +135,14 @@ TEST(Loading, NumericsAreChosenByName) {
   EXPECT_EQ(s->optimizer.newton_schulz, kernels::Products::kP3);
 }
 
+TEST(Errors, ClippingPerWorkerNeedsWholeChunksOfEveryWorker) {
+  const std::string text = replaced(replaced(kGood, "grad_chunk_tokens = 64", "grad_chunk_tokens = 128"), "matrix_lr = 0.04",
+                                    "matrix_lr = 0.04\ngrad_clip_norm = 0.3\nclip_scope = \"worker\"");
+  const std::string message = error_of(text);
+  EXPECT_NE(message.find("optimizer.clip_scope"), std::string::npos) << message;
+  EXPECT_NE(message.find("train.virtual_workers * train.grad_chunk_tokens = 512"), std::string::npos) << message;
+}
+
 TEST(Errors, AMissingFolderOrFileIsMissingInput) {
   const test::TemporaryDirectory folder;
   for (const std::string& path : {folder / "absent", folder.path()}) {
@@ -138,6 +166,26 @@ TEST(Errors, EachNamesFileLineAndKey) {
       {"width = 32", "width = 32\nwidht = 32", "model.widht", "unknown key"},
       {"name = \"tiny\"", "name = \"tiny\"\nauthor = \"x\"", "author", "unknown key"},
       {"[replay]", "[reply]", "reply", "unknown key"},
+      // What cannot be combined; both keys are named.
+      {"width = 32", "width = 32\nxsa_last_n = 3", "model.xsa_last_n", "exceeds model.layers = 2"},
+      {"width = 32", "width = 32\nve_dim = 8\nve_layers = [1, 2]", "model.ve_layers", "layer 2 does not exist with model.layers = 2"},
+      {"width = 32", "width = 32\nve_dim = 8\nve_layers = [1, 1]", "model.ve_layers", "ascending"},
+      {"width = 32", "width = 32\nve_dim = 8", "model.ve_dim", "model.ve_dim and model.ve_layers belong together"},
+      {"width = 32", "width = 32\nve_dim = 17\nve_layers = [1]", "model.ve_dim", "model.kv_heads * model.width / model.heads = 16"},
+      {"width = 32", "width = 32\nbigram_hash = \"affine_31\"", "model.bigram_hash", "no effect without model.bigram_buckets"},
+      {"width = 32", "width = 32\nbigram_buckets = 9\nbigram_dim = 33", "model.bigram_dim", "model.width = 32"},
+      {"width = 32", "width = 32\ntrigram_hash = true", "model.trigram_hash", "set it and model.bigram_buckets"},
+      {"width = 32", "width = 32\nrope_dims = 10", "model.rope_dims", "model.width / model.heads = 8"},
+      {"width = 32", "width = 32\nrope_dims = 2\nrope_ntk_length = 8", "model.rope_ntk_length", "model.rope_dims above 2"},
+      {"width = 32", "width = 32\nvalue_residual = true\nloops = 2", "model.value_residual", "model.loops above 1"},
+      {"width = 32", "width = 32\nloops = 200", "model.loops", "model.loops * model.layers = 400"},
+      {"width = 32", "width = 32\nmtp_weight = 0.1", "model.mtp_weight", "no effect without model.mtp_heads"},
+      {"matrix_lr = 0.04", "matrix_lr = 0.04\nclip_scope = \"worker\"", "optimizer.clip_scope", "optimizer.grad_clip_norm"},
+      {"matrix_lr = 0.04", "matrix_lr = 0.04\nmuon = \"parallel\"\nmuon_wd_order = \"after\"", "optimizer.muon_wd_order", "optimizer.muon"},
+      {"matrix_lr = 0.04", "matrix_lr = 0.04\nhead_lr = 0.1", "optimizer.head_lr", "model.tied_head = false"},
+      {"[schedule]", "[averages]\nfinal_weights = \"ema\"\n[schedule]", "averages.final_weights", "averages.ema_decay"},
+      {"[schedule]", "[averages]\nfinal_weights = \"snapshots\"\n[schedule]", "averages.final_weights", "averages.snapshot_every"},
+      {"codec = ", "qat_below = 0.1\ncodec = ", "quantization.qat_below", "quantization.qat"},
       {"stride = 5", "stride = 5\nstrides = 5", "eval.strides", "unknown key"},
       // Wrong type.
       {"layers = 2", "layers = \"2\"", "model.layers", "must be an integer from 1 to 256"},

@@ -36,6 +36,71 @@ std::vector<Commitment> commitments(const TinySubmission& t, const TrainOptions&
   return trained ? trained->progress.commitments : std::vector<Commitment>();
 }
 
+/// The tiny submission trained as the banked systems are: clipping per worker, Parallel Muon, decay, averages, late quantisation.
+std::string banked_config() {
+  std::string text = replaced(test::kTinyConfig, "matrix_lr = 0.04",
+                              "matrix_lr = 0.04\nmuon = \"parallel\"\nmuon_wd = 0.04\nadam_wd = 0.04\ngrad_clip_norm = 0.3\n"
+                              "clip_scope = \"worker\"\nprojections = \"adam\"");
+  text = replaced(text, "width = 32",
+                  "width = 32\nbigram_buckets = 50\nbigram_dim = 8\nsmear_gate = \"blend\"\nvalue_residual = true\ngated_attention = true\n"
+                  "xsa_last_n = 1\nmlp_slope = 0.5\nmatrix_init = \"orthogonal_banks\"");
+  text = replaced(text, "[schedule]",
+                  "[averages]\nema_decay = 0.8\nsnapshot_every = 2\nsnapshot_below = 0.8\nsnapshots_of = \"ema\"\n"
+                  "final_weights = \"ema\"\n\n[schedule]");
+  return replaced(text, "codec = ", "qat = \"int6_row_max\"\nqat_below = 0.6\ncodec = ");
+}
+
+/// Commitments of every rank that trains.
+std::vector<std::vector<Commitment>> commitments_on_ranks(const TinySubmission& t, int size) {
+  const auto s = t.load();
+  std::vector<std::vector<Commitment>> found(static_cast<size_t>(size));
+  test::on_ranks(size, [&](comm::Communicator& c) {
+    auto trained = train(s, t.files(), nullptr, quiet(), c, nullptr);
+    if (trained) found[static_cast<size_t>(c.rank())] = trained->progress.commitments;
+  });
+  return found;
+}
+
+TEST(BankedTraining, AnyNumberOfRanksEndsWithTheSameCommitments) {
+  TinySubmission t(banked_config());
+  const auto expected = commitments(t);
+  ASSERT_EQ(expected.size(), 4u);
+  for (int size : {2, 4}) {
+    for (const auto& f : commitments_on_ranks(t, size)) EXPECT_EQ(f, expected) << size;
+  }
+}
+
+TEST(BankedTraining, ResumesWithItsAverages) {
+  TinySubmission t(banked_config());
+  const auto whole = commitments(t, quiet(t.folder / "whole"));
+  TrainOptions part = quiet(t.folder / "parts");
+  part.stop_step = 7;
+  ASSERT_TRUE(run(t, part));
+  EXPECT_EQ(commitments(t, quiet(t.folder / "parts")), whole);
+}
+
+TEST(BankedTraining, EveryPartOfItMatters) {
+  const std::string text = banked_config();
+  const auto expected = commitments(TinySubmission(text)).back();
+  for (auto [from, to] : {std::pair{"clip_scope = \"worker\"", "clip_scope = \"global\""}, {"muon = \"parallel\"", "muon = \"standard\""},
+                          {"muon_wd = 0.04", "muon_wd = 0.0"}, {"adam_wd = 0.04", "adam_wd = 0.0"}, {"ema_decay = 0.8", "ema_decay = 0.7"},
+                          {"snapshot_below = 0.8", "snapshot_below = 0.1"}, {"qat_below = 0.6", "qat_below = 0.1"},
+                          {"projections = \"adam\"", "projections = \"muon\""}}) {
+    EXPECT_NE(commitments(TinySubmission(replaced(text, from, to))).back().root, expected.root) << to;
+  }
+}
+
+TEST(BankedTraining, EndsWithTheMovingAverageOfItsWeights) {
+  const std::string ema = banked_config();
+  TinySubmission averaged(ema), last(replaced(ema, "final_weights = \"ema\"", "final_weights = \"last\""));
+  auto a = run(averaged, quiet()), l = run(last, quiet());
+  ASSERT_TRUE(a && l);
+  // The state that is committed is that of the weights as trained; what is exported differs.
+  EXPECT_EQ(a->progress.commitments, l->progress.commitments);
+  const auto &aw = a->model->find("blocks.0.attn.c_q.weight")->values(), &lw = l->model->find("blocks.0.attn.c_q.weight")->values();
+  EXPECT_FALSE(std::equal(aw.begin(), aw.end(), lw.begin()));
+}
+
 TEST(Training, CommitsAtEveryMultipleAndAtTheEnd) {
   TinySubmission t(replaced(test::kTinyConfig, "commit_every = 2", "commit_every = 3"));
   std::vector<int64_t> steps;
