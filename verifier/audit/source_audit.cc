@@ -30,7 +30,7 @@ constexpr Question kQuestions[] = {
     {"legality.normalized", "no lookup or choice made with the token being predicted enters the reported score"},
     {"legality.causal", "no hint reads the token being predicted"},
     {"legality.slot", "nothing is optimised on the positions that are then scored"},
-    {"legality.calibration", "quantisation does not look at validation tokens"},
+    {"legality.calibration", "no calibration looks at validation tokens"},
 };
 
 int rank(Verdict verdict) { return verdict == Verdict::kFail ? 2 : verdict == Verdict::kReview ? 1 : 0; }

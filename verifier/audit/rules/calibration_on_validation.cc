@@ -1,4 +1,5 @@
-/// R8: quantisation that looks at validation tokens.
+/// R8: a calibration (of a quantiser, a temperature, a mixing weight) that looks at validation tokens before they are
+/// scored.
 #include <set>
 
 #include "verifier/audit/rules/rule.h"
@@ -9,11 +10,19 @@ void calibration_on_validation(const Context& context, std::vector<Finding>& fin
   std::set<uint32_t> seen;
   for (const source::Event& event : context.timeline.events) {
     if (event.kind != source::EventKind::kCalibration || !event.value.any(source::kVal)) continue;
-    if (!seen.insert(event.span.line).second) continue;
+    // What adapts while it scores, or after the last score, is no calibration of the artifact.
+    bool before = false, online = false;
+    for (size_t i : context.scores.reported()) {
+      const source::Event& score = context.timeline.events[i];
+      before |= &event < &score && !source::Timeline::exclusive(event, score);
+      online |= context.timeline.common_loop(event, score) != -1 ||
+                (event.invocation != -1 && event.invocation == score.invocation);
+    }
+    if (!before || online || !seen.insert(event.span.line).second) continue;
     Finding finding;
     finding.id = "legality.calibration";
     finding.level = event.doubt ? verifier::Verdict::kReview : verifier::Verdict::kFail;
-    finding.message = event.text + " looks at validation tokens before the model is quantised";
+    finding.message = event.text + " is given validation tokens before the reported score is computed";
     if (event.doubt)
       finding.message += "; a setting that neither logs nor commands agree on decides whether it runs. Was it on?";
     finding.evidence = {context.timeline.evidence(event.span)};

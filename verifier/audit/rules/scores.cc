@@ -144,7 +144,8 @@ std::vector<Update> updates_on_validation(const source::Timeline& timeline) {
   };
   for (size_t i = 0; i < timeline.events.size(); ++i) {
     const Event& event = timeline.events[i];
-    if (event.kind != EventKind::kBackward || !event.value.any(source::kVal)) continue;
+    if (event.kind != EventKind::kBackward || !event.value.any(source::kVal) || event.value.any(source::kTrain))
+      continue;
     Update update;
     update.backward = i;
     uint32_t taint = 0;

@@ -21,6 +21,7 @@ bool keeps_model(std::string_view name) {
 }
 
 bool calibration_name(std::string_view name) {
+  if (has_word(name, "eval") || has_word(name, "online")) return false;
   for (const char* word : {"hessian", "calib", "awq", "gptq", "act_stat", "activation_stat"}) {
     if (contains_lower(name, word)) return true;
   }
@@ -152,6 +153,17 @@ Value Interpreter::eval_call(int32_t node) {
         }
         argument.splat = tree()[at].kind == NodeKind::kSplat;
         argument.value = eval(argument.node);
+        const Value held = argument.value;
+        if (argument.splat && held.kind == Value::Kind::kTuple) {  // f(*args)
+          for (const Value& item : *held.items) arguments.push_back({-1, kNoNode, item, false});
+          continue;
+        }
+        if (argument.splat && held.kind == Value::Kind::kObject &&
+            objects_[static_cast<size_t>(held.index)].keywords) {  // f(**kwargs)
+          const auto attributes = objects_[static_cast<size_t>(held.index)].attributes;
+          for (const auto& [name, value] : attributes) arguments.push_back({name, kNoNode, value, false});
+          continue;
+        }
         arguments.push_back(std::move(argument));
       }
     }
@@ -161,7 +173,8 @@ Value Interpreter::eval_call(int32_t node) {
                                                                                       : std::string_view();
   if (note_print(name, arguments, node)) return {};
 
-  if (calibration_name(name) && (callee.kind == Value::Kind::kFunction || method < 0)) {
+  if (calibration_name(name) &&
+      (callee.kind == Value::Kind::kFunction || (method < 0 && callee.kind == Value::Kind::kUnknown))) {
     Value data;
     for (const Argument& argument : arguments) {
       if (!argument.value.any(kModelOut) && argument.value.kind != Value::Kind::kString) data.absorb(argument.value);
@@ -767,6 +780,11 @@ Value Interpreter::call_function(const Value& callee, const Arguments& arguments
   std::vector<bool> given(function.parameters.size(), false);
   size_t position = first;
   Value rest;
+  Value extra;  // what *args holds
+  extra.kind = Value::Kind::kTuple;
+  extra.items = std::make_shared<std::vector<Value>>();
+  Object named;  // what **kwargs holds
+  named.keywords = true;
   for (const Argument& argument : arguments) {
     size_t at = function.parameters.size();
     if (argument.name >= 0) {
@@ -777,7 +795,14 @@ Value Interpreter::call_function(const Value& callee, const Arguments& arguments
       at = position++;
     }
     if (at == function.parameters.size()) {
-      rest.absorb(argument.value);
+      if (argument.splat) {
+        rest.absorb(argument.value);
+      } else if (argument.name >= 0) {
+        named.attributes[argument.name] = argument.value;
+      } else {
+        extra.items->push_back(argument.value);
+        extra.absorb(argument.value);
+      }
       continue;
     }
     given[at] = true;
@@ -793,6 +818,14 @@ Value Interpreter::call_function(const Value& callee, const Arguments& arguments
   for (size_t i = first; i < function.parameters.size(); ++i) {
     if (given[i]) continue;
     Value value = rest;
+    if (function.parameters[i].keywords) {
+      value.kind = Value::Kind::kObject;
+      value.index = static_cast<int>(objects_.size());
+      objects_.push_back(named);
+    } else if (function.parameters[i].rest) {
+      value = extra;
+      value.absorb(rest);
+    }
     if (function.parameters[i].default_node != kNoNode) {
       value = eval(function.parameters[i].default_node);
       value.absorb(rest);

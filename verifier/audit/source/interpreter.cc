@@ -33,6 +33,7 @@ Timeline Interpreter::run() {
   for (size_t file = 0; file < program_.units().size(); ++file) {
     const Unit& unit = program_.units()[file];
     if (!unit.entry || unit.tree.empty()) continue;
+    entry_ = static_cast<int>(file);
     run_unit(static_cast<int>(file), true);
   }
   for (const Function& function : program_.functions()) {
@@ -84,6 +85,7 @@ Event& Interpreter::note(EventKind kind, int32_t node, const Value& value) {
   event.id = std::min(next_origin_++, Origins::kOverflow);
   event.loop = loop_;
   event.invocation = invocation_;
+  event.entry = entry_;
   event.arms = arms_;
   event.doubt = doubt_ > 0;
   event.no_grad = no_grad_ > 0;
@@ -803,6 +805,15 @@ void Interpreter::assign(int32_t target, const Value& value, int32_t at) {
   }
 }
 
+bool Interpreter::in_globals(const Value* place) const {
+  const int global = unit_frames_[static_cast<size_t>(file_)];
+  if (global == -1 || global == frame_) return false;
+  for (const auto& [name, value] : frames_[static_cast<size_t>(global)].variables) {
+    if (&value == place) return true;
+  }
+  return false;
+}
+
 /// x[i] = value: the container takes the value's properties; a loss stored is a score, a count stored is a table write.
 void Interpreter::store_into(int32_t target, const Value& raw, int32_t at) {
   Value value = raw;
@@ -825,6 +836,8 @@ void Interpreter::store_into(int32_t target, const Value& raw, int32_t at) {
   if (!place) return;
   Value part;
   part.absorb(value);
+  // A cache of the module holds whatever was loaded: what comes out of it is not both.
+  if (in_globals(place)) part.taint &= ~static_cast<uint32_t>(kVal | kTrain);
   place->absorb(part);
   if (place->kind == Value::Kind::kTuple) place->kind = Value::Kind::kUnknown;
   mark_mutated(target);

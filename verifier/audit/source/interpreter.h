@@ -48,6 +48,7 @@ class Interpreter {
   };
   struct Object {
     int class_index = -1;
+    bool keywords = false;  ///< what **kwargs holds
     bool settings = false;  ///< attributes are settings: the log may say otherwise
     std::unordered_map<int, Value> attributes;
   };
@@ -115,6 +116,7 @@ class Interpreter {
   Value* lvalue(int32_t node);
   void set(int name, const Value& value);
   void mark_mutated(int32_t node);
+  bool in_globals(const Value* place) const;
   Event& note(EventKind kind, int32_t node, const Value& value);
   Span span(int32_t node) const;
   Value with_hints(int name, Value value) const;
@@ -143,6 +145,7 @@ class Interpreter {
   Origins control_;          ///< origins of oracle conditions around
   int file_ = -1, frame_ = -1, loop_ = -1, invocation_ = -1;
   int unsure_ = 0, doubt_ = 0, no_grad_ = 0, depth_ = 0;
+  int entry_ = -1;
   int next_origin_ = 0, next_branch_ = 0;
   int pending_arm_ = -1;
   int64_t steps_ = 0, defaults_read_ = 0;

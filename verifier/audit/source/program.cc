@@ -89,6 +89,7 @@ void Program::collect(int file, int32_t root, int class_of_root) {
           if (name == kNoNode) continue;
           parameter.name = intern(tree.text(name));
           if (tree[at].kind == NodeKind::kOther && tree.text(at).substr(0, 1) == "*") parameter.rest = true;
+          parameter.keywords = tree.text(at).substr(0, 2) == "**";
           function.parameters.push_back(parameter);
         }
       }

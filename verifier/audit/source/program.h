@@ -13,7 +13,8 @@ namespace fairway::audit::source {
 struct Parameter {
   int name = -1;
   int32_t default_node = kNoNode;
-  bool rest = false;  ///< *args or **kwargs
+  bool rest = false;      ///< *args or **kwargs
+  bool keywords = false;  ///< **kwargs
 };
 
 struct Function {

@@ -17,6 +17,7 @@ int Timeline::common_loop(const Event& a, const Event& b) const {
 }
 
 bool Timeline::exclusive(const Event& a, const Event& b) {
+  if (a.entry != b.entry) return true;
   for (const auto& [branch, arm] : a.arms) {
     for (const auto& [other_branch, other_arm] : b.arms) {
       if (branch == other_branch && arm != other_arm) return true;

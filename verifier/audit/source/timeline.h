@@ -56,6 +56,7 @@ struct Event {
   int loop = -1;                          ///< innermost loop, an index into Timeline::loops
   int invocation = -1;                    ///< innermost call
   std::vector<std::pair<int, int>> arms;  ///< branches with an unknown condition around it: (branch, arm)
+  int entry = -1;  ///< the script that was started: scripts share no memory
   bool doubt = false;                     ///< a setting of unknown value decides whether it runs
   bool no_grad = false;
   Value value;
