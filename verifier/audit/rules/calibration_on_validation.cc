@@ -15,8 +15,7 @@ void calibration_on_validation(const Context& context, std::vector<Finding>& fin
     for (size_t i : context.scores.reported()) {
       const source::Event& score = context.timeline.events[i];
       before |= &event < &score && !source::Timeline::exclusive(event, score);
-      online |= context.timeline.common_loop(event, score) != -1 ||
-                (event.invocation != -1 && event.invocation == score.invocation);
+      online |= context.timeline.common_loop(event, score) != -1;
     }
     if (!before || online || !seen.insert(event.span.line).second) continue;
     Finding finding;

@@ -44,6 +44,17 @@ Timeline Interpreter::run() {
   return std::move(timeline_);
 }
 
+Tri Interpreter::truth_of(const std::string& expression, const Settings& settings) {
+  const std::vector<SourceFile> sources = {
+      {"train_gpt.py", "train_gpt.py", Language::kPython, false, "answer = " + expression + "\n"}};
+  Program program(sources);
+  Interpreter interpreter(program, settings, {});
+  interpreter.run_unit(0, true);
+  const auto& variables = interpreter.frames_[0].variables;
+  const auto found = variables.find(program.intern("answer"));
+  return found == variables.end() ? Tri::kUnknown : interpreter.truth(found->second);
+}
+
 void Interpreter::run_unit(int file, bool as_main) {
   if (unit_frames_[static_cast<size_t>(file)] != -1) return;
   const int outer_file = file_, outer_frame = frame_;

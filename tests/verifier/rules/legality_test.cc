@@ -1,0 +1,193 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/verifier/rules/support.h"
+
+namespace fairway::audit::testing {
+namespace {
+
+using verifier::Check;
+using verifier::Verdict;
+
+struct Case {
+  const char* fixture;
+  std::map<std::string, std::string> settings;
+  const char* tag;  ///< of the claimed score; empty: the claim matches nothing
+  const char* id;
+  Verdict expected;
+  const char* evidence;  ///< words on a line that must be named; empty: none
+};
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.fixture << " " << c.id; }
+
+class Rules : public ::testing::TestWithParam<Case> {};
+
+TEST_P(Rules, JudgesTheFixture) {
+  const Case& c = GetParam();
+  const std::string text = read_fixture(c.fixture);
+  ASSERT_FALSE(text.empty());
+  const Check check = check_of(record(text, c.settings, c.tag), c.id);
+  EXPECT_EQ(verifier::verdict_name(check.status), std::string(verifier::verdict_name(c.expected))) << check.message;
+  if (*c.evidence) {
+    const int64_t line = line_of(text, c.evidence);
+    ASSERT_GT(line, 0);
+    EXPECT_TRUE(names_line(check, "train_gpt.py", line)) << "line " << line << ": " << c.evidence;
+  }
+}
+
+const Case kCases[] = {
+    {"score_first/legal_chunked.py", {}, "legal_ttt_exact", "legality.score_first", Verdict::kPass, ""},
+    {"score_first/legal_chunked.py", {}, "legal_ttt_exact", "legality.single_pass", Verdict::kPass, ""},
+    {"score_first/before_scoring.py", {}, "final_exact", "legality.score_first", Verdict::kFail, "loss.backward()"},
+    {"score_first/before_scoring.py", {}, "", "legality.score_first", Verdict::kFail, "polish(args, model, stream)"},
+    {"score_first/before_scoring.py", {{"adapt", "False"}}, "final_exact", "legality.score_first", Verdict::kPass, ""},
+    {"score_first/before_scoring.py",
+     {{"adapt_epochs", "0"}},
+     "final_exact",
+     "legality.score_first",
+     Verdict::kPass,
+     ""},
+    {"single_pass/last_epoch_counts.py",
+     {},
+     "final_exact",
+     "legality.single_pass",
+     Verdict::kFail,
+     "for epoch in range(epochs)"},
+    {"single_pass/last_epoch_counts.py", {{"epochs", "1"}}, "final_exact", "legality.single_pass", Verdict::kPass, ""},
+    {"single_pass/scored_again.py",
+     {},
+     "second_pass",
+     "legality.single_pass",
+     Verdict::kFail,
+     "model(piece[:-1], piece[1:]).backward()"},
+    {"single_pass/scored_again.py", {}, "first_pass", "legality.single_pass", Verdict::kPass, ""},
+    {"single_pass/scored_again.py", {}, "first_pass", "legality.score_first", Verdict::kPass, ""},
+    {"single_pass/whole_stream_cache.py", {}, "final_exact", "legality.single_pass", Verdict::kFail, "np.add.at("},
+    {"normalized/target_key.py",
+     {},
+     "final_ngram_exact",
+     "legality.normalized",
+     Verdict::kFail,
+     "np.minimum(self.pairs[full]"},
+    {"normalized/target_key.py", {{"ngram_mix", "0"}}, "final_ngram_exact", "legality.normalized", Verdict::kPass, ""},
+    {"normalized/target_key.py", {}, "final_ngram_exact", "legality.single_pass", Verdict::kPass, ""},
+    {"normalized/bigram_embedding.py", {}, "final_exact", "legality.normalized", Verdict::kPass, ""},
+    {"normalized/hindsight.py", {}, "final_exact", "legality.normalized", Verdict::kFail, "torch.where("},
+    {"normalized/byte_mixture.py", {}, "ppm_mix_exact", "legality.normalized", Verdict::kFail, "math.log(0.9"},
+    {"slot/delta_on_scored.py", {}, "final_exact", "legality.slot", Verdict::kReview, "loss.backward()"},
+    {"slot/delta_on_scored.py", {{"delta_steps", "0"}}, "final_exact", "legality.slot", Verdict::kPass, ""},
+    {"slot/delta_on_scored.py", {}, "final_exact", "legality.score_first", Verdict::kPass, ""},
+    {"calibration/on_validation.py",
+     {},
+     "final_exact",
+     "legality.calibration",
+     Verdict::kFail,
+     "hessians = collect_hessians("},
+    {"calibration/on_validation.py",
+     {{"calibrate_on", "train"}},
+     "final_exact",
+     "legality.calibration",
+     Verdict::kPass,
+     ""},
+};
+
+INSTANTIATE_TEST_SUITE_P(Fixtures, Rules, ::testing::ValuesIn(kCases));
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
+    text.replace(at, from.size(), to);
+  return text;
+}
+
+TEST(Reachability, DefaultOffButLoggedOnFails) {
+  const std::string off = replaced(read_fixture("score_first/before_scoring.py"), R"("ADAPT", "1")", R"("ADAPT", "0")");
+  EXPECT_EQ(check_of(record(off, {}, "final_exact"), "legality.score_first").status, Verdict::kPass);
+  EXPECT_EQ(check_of(record(off, {{"adapt", "True"}}, "final_exact"), "legality.score_first").status, Verdict::kFail);
+}
+
+TEST(Reachability, DefaultOffButAskedForByTheRunCommandFails) {
+  const std::string off = replaced(read_fixture("score_first/before_scoring.py"), R"("ADAPT", "1")", R"("ADAPT", "0")");
+  Facts facts = record(off, {}, "final_exact");
+  facts.readme_file = "README.md";
+  facts.readme = "# Run\n```bash\nADAPT=1 torchrun --nproc_per_node=8 train_gpt.py\n```\n";
+  EXPECT_EQ(check_of(facts, "legality.score_first").status, Verdict::kFail);
+  facts.readme = "# Run\nIllegal would be ADAPT=1.\n```bash\ntorchrun --nproc_per_node=8 train_gpt.py\n```\n";
+  EXPECT_EQ(check_of(facts, "legality.score_first").status, Verdict::kPass);
+}
+
+TEST(Reachability, RunsThatDisagreeAreAQuestion) {
+  Facts facts = record(read_fixture("score_first/before_scoring.py"), {{"adapt", "True"}}, "final_exact");
+  facts.runs.push_back(facts.runs[0]);
+  facts.runs[1].hyperparameters["adapt"].value = "False";
+  EXPECT_EQ(check_of(facts, "legality.score_first").status, Verdict::kReview);
+}
+
+TEST(Reachability, ASwitchThatIsOffInARecordWithoutLogsIsAQuestion) {
+  const std::string off = replaced(read_fixture("score_first/before_scoring.py"), R"("ADAPT", "1")", R"("ADAPT", "0")");
+  Facts facts = record(off);
+  facts.runs.clear();
+  EXPECT_EQ(check_of(facts, "legality.score_first").status, Verdict::kReview);
+}
+
+TEST(Reachability, WhatTheLogsPrintedHasRun) {
+  std::string off = replaced(read_fixture("score_first/before_scoring.py"), R"("ADAPT", "1")", R"("ADAPT", "0")");
+  off = replaced(off, "        polish(args, model, stream)",
+                 "        print(f\"ttt_adapt:start {1}\")\n        polish(args, model, stream)");
+  Facts facts = record(off, {}, "final_exact");
+  facts.runs[0].markers.push_back({"ttt_adapt:start 1", {"train.log", 7}});
+  EXPECT_EQ(check_of(facts, "legality.score_first").status, Verdict::kFail);
+}
+
+TEST(Reachability, CodeThatNobodyCallsPasses) {
+  const std::string unused =
+      replaced(read_fixture("score_first/before_scoring.py"), "        polish(args, model, stream)", "        pass");
+  EXPECT_EQ(check_of(record(unused, {}, "final_exact"), "legality.score_first").status, Verdict::kPass);
+}
+
+TEST(Names, DecideNothing) {
+  std::string text = read_fixture("score_first/before_scoring.py");
+  int number = 0;
+  for (const char* name : {"polish", "score", "stream", "tokens", "total", "piece", "optimizer", "model"}) {
+    text = replaced(text, name, "q" + std::to_string(number++) + "z");
+  }
+  // `model` and its kin are gone; only data flow is left.
+  EXPECT_EQ(check_of(record(text, {}, "final_exact"), "legality.score_first").status, Verdict::kFail);
+}
+
+TEST(Helpers, AHintGatedByItsTokenFailsIfTheLogsCountIt) {
+  Facts facts = record("x = 1\n", {}, "final_exact");
+  facts.sources.push_back({"hints.c", "hints.c", Language::kC, false, read_fixture("causal/gated_hint.c")});
+  EXPECT_EQ(check_of(facts, "legality.causal").status, Verdict::kReview);
+  facts.runs[0].markers.push_back({"ngram_tilt:hints total=9 token_gate=5 within_gate=3", {"train.log", 3}});
+  const Check fails = check_of(facts, "legality.causal");
+  EXPECT_EQ(fails.status, Verdict::kFail);
+  EXPECT_TRUE(names_line(fails, "hints.c", line_of(read_fixture("causal/gated_hint.c"), "if (!is_new")));
+  facts.runs[0].markers[0].text = "ngram_tilt:hints total=9 token_gate=5 within_gate=0";
+  EXPECT_EQ(check_of(facts, "legality.causal").status, Verdict::kPass);
+}
+
+TEST(Helpers, AHintOfThePastPasses) {
+  Facts facts = record("x = 1\n", {}, "final_exact");
+  facts.sources.push_back({"hints.c", "hints.c", Language::kC, false, read_fixture("causal/hint_of_the_past.c")});
+  facts.runs[0].markers.push_back({"ngram_tilt:hints total=9 within_gate=3", {"train.log", 3}});
+  EXPECT_EQ(check_of(facts, "legality.causal").status, Verdict::kPass);
+}
+
+TEST(Sources, AFolderWithoutPythonIsSkipped) {
+  Facts facts;
+  for (const Check& check : audit_source(facts)) EXPECT_EQ(check.status, Verdict::kSkip) << check.id;
+}
+
+TEST(Sources, APackedScriptIsJudgedByWhatItUnpacksTo) {
+  Facts facts = record("exec(decompress(b'...'))\n", {}, "final_exact");
+  facts.sources.push_back({"train_gpt.py", "train_gpt.py!unpacked", Language::kPython, true,
+                           read_fixture("score_first/before_scoring.py")});
+  const Check check = check_of(facts, "legality.score_first");
+  EXPECT_EQ(check.status, Verdict::kFail);
+  ASSERT_FALSE(check.evidence.empty());
+  EXPECT_EQ(check.evidence[0].file, "train_gpt.py!unpacked");
+}
+
+}  // namespace
+}  // namespace fairway::audit::testing
