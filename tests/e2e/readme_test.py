@@ -18,8 +18,8 @@ class Readme(Case):
     def test_every_marked_command_runs(self):
         # A copy of what the commands use, so that nothing is written into the source tree.
         tree = self.folder / "tree"
-        shutil.copytree(SOURCE / "submissions", tree / "submissions")
-        shutil.copytree(SOURCE / "tests" / "verifier" / "audit" / "example", tree / "tests" / "verifier" / "audit" / "example")
+        for part in ("submissions", "ledger", "tests/verifier/audit/example"):
+            shutil.copytree(SOURCE / part, tree / part)
         (tree / "build" / "release" / "bin").mkdir(parents=True)
         os.symlink(Fairway.path, tree / "build" / "release" / "bin" / "fairway")
         commands = blocks("sh run")
@@ -30,7 +30,7 @@ class Readme(Case):
             self.assertEqual(done.returncode, 0, f"{block}\n{done.stdout}\n{done.stderr}")
 
     def test_every_command_shown_exists(self):
-        shown = set(re.findall(r"\bfairway (data [a-z-]+|[a-z]+) ", "".join(blocks(r"sh[^\n]*"))))
+        shown = set(re.findall(r"\bfairway ((?:data|ledger) [a-z-]+|[a-z]+) ", "".join(blocks(r"sh[^\n]*"))))
         self.assertTrue(shown)
         for command in sorted(shown):
             with self.subTest(command):

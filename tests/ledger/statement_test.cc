@@ -136,6 +136,26 @@ TEST(Entry, SignsCanonicalTextOnly) {
   EXPECT_NE(make_entry(with_float.dump(), test_key(), "s").error().what.find("floating-point"), std::string::npos);
 }
 
+TEST(Entry, TheWorkedExampleOfTheFormatIsWhatIsWritten) {
+  const std::string source = FAIRWAY_SOURCE_DIR "/ledger/";
+  std::string text = test::slurp(source + "statement.example.json");
+  text.pop_back();  // the newline of the file
+  test::LogFolder log;
+  log.create();
+  const auto entry = make_entry(text, log.key, "example");
+  ASSERT_TRUE(entry) << message(entry);
+  {
+    auto opened = Log::open(log.paths, log.key);
+    ASSERT_TRUE(opened) << message(opened);
+    ASSERT_TRUE(opened->append({&*entry, 1}));
+  }
+  const std::string example = "$ cat LOG/log.vkey\n" + test::slurp(log.file("log.vkey")) + "$ cat LOG/checkpoint\n" +
+                              test::slurp(log.file("checkpoint")) + "$ xxd -p -c 32 LOG/tile/0/000.p/1\n" +
+                              hex(leaf_hash(*entry)) + "\n$ sha256sum < LOG/tile/entries/000.p/1\n" +
+                              hex(sha256(std::string_view(test::slurp(log.file("tile/entries/000.p/1"))))) + "  -\n";
+  EXPECT_NE(test::slurp(source + "FORMAT.md").find("```\n" + example + "```\n"), std::string::npos) << example;
+}
+
 TEST(Entry, OverTheSizeOfABundleIsRefused) {
   Statement s = example();
   for (int i = 0; i < 20; ++i) s.checks.push_back({"some.check", "pass", std::string(4000, 'x')});
