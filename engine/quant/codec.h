@@ -6,10 +6,12 @@
 ///
 ///   zlib  RFC 1950 stream, window 2^15, memory level 8, default strategy; ends in an Adler-32
 ///   zstd  RFC 8878, exactly one frame, content size and content checksum present, no dictionary, no skippable frame
+///   xz    .xz format, one stream, LZMA2, CRC-64
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,7 +21,7 @@
 
 namespace fairway::quant {
 
-enum class Codec : uint8_t { kZlib, kZstd };
+enum class Codec : uint8_t { kZlib, kZstd, kXz };
 
 /// Codec and level as a config spells them: "zlib-9", "zstd-22".
 struct CodecSetting {
@@ -28,16 +30,17 @@ struct CodecSetting {
   bool operator==(const CodecSetting&) const = default;
 };
 
-/// The two settings of the published records.
+/// Settings of published records.
 constexpr CodecSetting kZlib9{Codec::kZlib, 9};
 constexpr CodecSetting kZstd22{Codec::kZstd, 22};
 
 /// "zlib-9"
 std::string codec_name(CodecSetting setting);
-/// The inverse, for zlib-1 to zlib-9 and zstd-1 to zstd-22. Error kUsage otherwise.
+/// The inverse, for zlib-1 to zlib-9, zstd-1 to zstd-22 and xz-0 to xz-9. Error kUsage otherwise.
 Result<CodecSetting> codec_by_name(const std::string& name);
 
-/// The compressed stream. Error kInternal if the library fails (it can only run out of memory).
+/// The compressed stream. High levels take minutes: a terminal sees the progress, and an interrupt ends the work between
+/// two blocks. Errors: kInterrupted; kInternal if the library fails (it can only run out of memory).
 Result<std::vector<std::byte>> compress(CodecSetting setting, std::span<const std::byte> bytes);
 
 /// Decompresses a stream that must hold exactly `exact_size` bytes and nothing after its end.
@@ -46,6 +49,14 @@ Result<std::vector<std::byte>> compress(CodecSetting setting, std::span<const st
 /// its checksum, needs a dictionary, or is followed by other bytes is an Error kData. `where` starts the message.
 Result<std::vector<std::byte>> decompress(Codec codec, std::span<const std::byte> compressed, uint64_t exact_size,
                                           const std::string& where);
+
+/// The codec whose stream begins like this; nothing if none does.
+std::optional<Codec> detect_codec(std::span<const std::byte> compressed);
+
+/// Decompresses a stream of foreign origin that holds at most `max_size` bytes; a zstd frame may lack its checksum here.
+/// Memory: max_size plus what the decoder needs, at most 160 MiB. Errors as decompress.
+Result<std::vector<std::byte>> decompress_at_most(Codec codec, std::span<const std::byte> compressed, uint64_t max_size,
+                                                  const std::string& where);
 
 /// What is recorded beside compressed bytes.
 struct CodecIdentity {

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 
 #include "engine/base/file.h"
 #include "engine/quant/container.h"
@@ -11,10 +10,6 @@
 
 namespace fairway::replay {
 namespace {
-
-quant::TensorSpec spec_of(const model::Parameter& p) {
-  return {p.name(), p.shape(), p.bf16() ? quant::FloatFormat::kBf16 : quant::FloatFormat::kF32};
-}
 
 // The parameters an artifact holds, in their order.
 std::vector<const model::Parameter*> exported(const model::Gpt& model) {
@@ -34,13 +29,22 @@ Status set_values(model::Parameter& p, std::span<const float> values) {
 
 }  // namespace
 
+quant::TensorSpec parameter_spec(const model::Parameter& p) {
+  return {p.name(), p.shape(), p.bf16() ? quant::FloatFormat::kBf16 : quant::FloatFormat::kF32};
+}
+
 std::string artifact_file_name(const quant::CodecSetting& codec) {
-  return codec.codec == quant::Codec::kZlib ? "model.zlib" : "model.zst";
+  switch (codec.codec) {
+    case quant::Codec::kZlib: return "model.zlib";
+    case quant::Codec::kZstd: return "model.zst";
+    case quant::Codec::kXz: return "model.xz";
+  }
+  FAIRWAY_CHECK(false);
 }
 
 Result<std::vector<quant::ContainerEntry>> planned_entries(const model::Gpt& model, const submission::Submission& s) {
   std::vector<quant::TensorSpec> specs;
-  for (const model::Parameter* p : exported(model)) specs.push_back(spec_of(*p));
+  for (const model::Parameter* p : exported(model)) specs.push_back(parameter_spec(*p));
   return quant::plan_export(specs, s.scheme);
 }
 
@@ -48,7 +52,7 @@ Result<Packed> pack(const model::Gpt& model, const submission::Submission& s,
                     const std::map<std::string, quant::Hessian>& hessians) {
   FAIRWAY_CHECK(!s.scheme.gptq || !hessians.empty());
   std::vector<quant::TensorView> views;
-  for (const model::Parameter* p : exported(model)) views.push_back({spec_of(*p), p->values()});
+  for (const model::Parameter* p : exported(model)) views.push_back({parameter_spec(*p), p->values()});
   FAIRWAY_ASSIGN(auto tensors, quant::export_tensors(views, s.scheme, hessians));
   Packed packed;
   FAIRWAY_ASSIGN(packed.container, quant::write_container(tensors));
@@ -67,39 +71,24 @@ Status unpack(std::span<const std::byte> container, const submission::Submission
   return {};
 }
 
+Result<std::vector<std::byte>> decompress_artifact(std::span<const std::byte> compressed, const std::string& where,
+                                                   const submission::Submission& s, const model::Gpt& model) {
+  FAIRWAY_ASSIGN(auto entries, planned_entries(model, s));
+  return quant::decompress(s.codec.codec, compressed, quant::container_size_bytes(entries), where);
+}
+
 Result<std::vector<std::byte>> read_artifact(const std::string& path, const submission::Submission& s, const model::Gpt& model) {
   FAIRWAY_ASSIGN(auto entries, planned_entries(model, s));
   const uint64_t exact = quant::container_size_bytes(entries);
   // No codec here makes its input longer than this.
   FAIRWAY_ASSIGN(auto compressed, read_file(path, exact + exact / 64 + 65536));
-  return quant::decompress(s.codec.codec, compressed, exact, path);
+  return decompress_artifact(compressed, path, s, model);
 }
 
 Result<std::vector<std::byte>> export_weights(const model::Gpt& model, const submission::Submission& s) {
   std::vector<quant::TensorView> views;
-  for (const auto& p : model.parameters()) views.push_back({spec_of(*p), std::as_const(*p).values()});
+  for (const auto& p : model.parameters()) views.push_back({parameter_spec(*p), std::as_const(*p).values()});
   return quant::write_safetensors(views, {{"format", "pt"}, {"submission", s.name}, {"config_sha256", hex(s.config_sha256)}});
-}
-
-Status import_weights(const std::string& path, model::Gpt& model) {
-  FAIRWAY_ASSIGN(MappedFile file, MappedFile::open(path));
-  FAIRWAY_ASSIGN(auto weights, quant::read_safetensors(file.bytes(), path));
-  std::set<std::string> seen;
-  for (const auto& t : weights.tensors) {
-    model::Parameter* p = model.find(t.spec.name);
-    const std::string where = fmt::format("{} tensor {}", path, quant::printable_name(t.spec.name));
-    if (p == nullptr) return Error{Errc::kData, where, "the model has no parameter of this name"};
-    if (p->shape() != t.spec.shape) {
-      return Error{Errc::kData, where, fmt::format("shape {} instead of {}", quant::shape_text(t.spec.shape), quant::shape_text(p->shape()))};
-    }
-    seen.insert(t.spec.name);
-  }
-  for (const auto& p : model.parameters()) {
-    if (!seen.contains(p->name())) return Error{Errc::kData, path, fmt::format("the tensor {} is missing", p->name())};
-  }
-  // All of the file fits, so from here on nothing can leave the model half replaced.
-  for (const auto& t : weights.tensors) FAIRWAY_TRY(set_values(*model.find(t.spec.name), t.values));
-  return {};
 }
 
 }  // namespace fairway::replay

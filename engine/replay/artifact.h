@@ -35,17 +35,20 @@ Result<std::vector<quant::ContainerEntry>> planned_entries(const model::Gpt& mod
 /// Puts the container's values into the model. Errors: kData naming the offset, or a tensor that differs from the plan.
 Status unpack(std::span<const std::byte> container, const submission::Submission& s, const std::string& where, model::Gpt& model);
 
+/// Decompresses an artifact, refusing anything that does not expand to exactly the planned size. `where` starts errors.
+Result<std::vector<std::byte>> decompress_artifact(std::span<const std::byte> compressed, const std::string& where,
+                                                   const submission::Submission& s, const model::Gpt& model);
+
 /// Reads and decompresses an artifact file, refusing anything that does not expand to exactly the planned size.
 Result<std::vector<std::byte>> read_artifact(const std::string& path, const submission::Submission& s, const model::Gpt& model);
 
 /// Parameters as safetensors bytes under the upstream names, E as BF16, the rest F32.
 Result<std::vector<std::byte>> export_weights(const model::Gpt& model, const submission::Submission& s);
 
-/// Replaces every parameter by the tensor of the same name; all must be there with the same shape, and nothing else.
-/// After an error the model is as it was.
-Status import_weights(const std::string& path, model::Gpt& model);
+/// Name, shape and format of a parameter at the border of the engine.
+quant::TensorSpec parameter_spec(const model::Parameter& p);
 
-/// "model.zlib" or "model.zst".
+/// "model.zlib", "model.zst" or "model.xz".
 std::string artifact_file_name(const quant::CodecSetting& codec);
 
 }  // namespace fairway::replay

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <bit>
 #include <filesystem>
 #include <optional>
 
@@ -19,10 +20,11 @@ namespace {
 
 std::string join(const std::string& directory, const std::string& name) { return (std::filesystem::path(directory) / name).string(); }
 
-/// "int8+zlib", "int6+zstd": the words of the upstream logs.
+/// "int8+zlib", "int6+zstd", "int6+lzma": the words of the upstream logs.
 std::string size_label(const submission::Submission& s) {
-  return fmt::format("{}+{}", s.scheme.block_rule().limit == quant::kInt8Limit ? "int8" : "int6",
-                     s.codec.codec == quant::Codec::kZlib ? "zlib" : "zstd");
+  const int bits = std::bit_width(static_cast<unsigned>(s.scheme.block_rule().limit)) + 1;
+  const char* codec = s.codec.codec == quant::Codec::kZlib ? "zlib" : s.codec.codec == quant::Codec::kZstd ? "zstd" : "lzma";
+  return fmt::format("int{}+{}", bits, codec);
 }
 
 Status log_header(const submission::Submission& s, const train::DataFiles& files, const train::Validation& validation,

@@ -6,6 +6,7 @@
 #include "engine/base/file.h"
 #include "engine/base/stopwatch.h"
 #include "engine/data/shard.h"
+#include "engine/replay/import.h"
 #include "engine/replay/pipeline.h"
 #include "verifier/cli/command.h"
 
@@ -21,14 +22,12 @@ Status load_model(const po::variables_map& v, const submission::Submission& s, m
     model.initialise(v["init"].as<uint64_t>());
     return {};
   }
-  const std::string artifact = v["artifact"].as<std::string>();
-  FAIRWAY_ASSIGN(auto container, replay::read_artifact(artifact, s, model));
-  return replay::unpack(container, s, artifact, model);
+  return replay::load_artifact(v["artifact"].as<std::string>(), s, model);
 }
 
 void add_model_options(Parser& parser) {
   parser.options().add_options()
-      ("artifact", po::value<std::string>(), "artifact file of this submission (model.zlib or model.zst)")
+      ("artifact", po::value<std::string>(), "artifact of this submission (model.zlib, model.zst, model.xz), or of an upstream script (.ptz, .pt)")
       ("weights", po::value<std::string>(), "safetensors under the upstream names")
       ("init", po::value<uint64_t>(), "the initial weights of this seed");
 }

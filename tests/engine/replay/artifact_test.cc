@@ -1,4 +1,5 @@
 #include "engine/replay/artifact.h"
+#include "engine/replay/import.h"
 
 #include <gtest/gtest.h>
 

@@ -1,0 +1,148 @@
+#include "engine/replay/import.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "engine/base/file.h"
+#include "engine/quant/codec.h"
+#include "engine/quant/export_rules.h"
+#include "engine/quant/safetensors.h"
+#include "engine/quant/upstream/artifact.h"
+#include "engine/replay/artifact.h"
+
+namespace fairway::replay {
+namespace {
+
+// What a bank's slices are: the first `layers` of one kind, then, in the attention banks, as many of another.
+struct Bank {
+  const char* name;
+  const char* first;
+  const char* second;  ///< null: one kind only
+};
+constexpr Bank kBanks[] = {{"qo_bank", "attn.c_q", "attn.proj"},
+                           {"kv_bank", "attn.c_k", "attn.c_v"},
+                           {"mlp_up_bank", "mlp.fc", nullptr},
+                           {"mlp_down_bank", "mlp.proj", nullptr}};
+
+// Metadata and pickle of an upstream archive beside the tensors: more than ten times what the largest published one has.
+constexpr uint64_t kArchiveOverheadBytes = 16 << 20;
+
+Error at_tensor(const std::string& where, const std::string& name, std::string what) {
+  return Error{Errc::kData, fmt::format("{} tensor {}", where, quant::printable_name(name)), std::move(what)};
+}
+
+bool contains(const std::string& name, const char* part) { return name.find(part) != std::string::npos; }
+
+// The key of [model] that decides a dimension of a parameter, with its value.
+std::string deciding_key(const model::ModelConfig& c, const std::string& name, size_t dimension) {
+  auto text = [](const char* key, int64_t value) { return fmt::format("model.{} = {}", key, value); };
+  const bool table = contains(name, ".embed.") || contains(name, ".table.");
+  if (contains(name, "bigram") && table) {
+    return dimension == 0 ? text("bigram_buckets", c.bigram_buckets) : text("bigram_dim", c.bigram_dim);
+  }
+  if (contains(name, "bigram") && dimension == 1) return text("bigram_dim", c.bigram_dim);
+  if (contains(name, "ve_shared") && dimension == 1) return text("value_dim", c.value_dim);
+  if (contains(name, "tok_emb") || contains(name, "lm_head") || contains(name, "mtp_heads") || table) {
+    if (dimension == 0) return text("vocab_size", c.vocab_size);
+  }
+  if (contains(name, "mlp.fc") && dimension == 0) return text("mlp_hidden", c.mlp_hidden);
+  if (contains(name, "mlp.proj") && dimension == 1) return text("mlp_hidden", c.mlp_hidden);
+  if (contains(name, "skip_weights") && dimension == 0) return text("layers", c.layers);
+  if ((contains(name, "c_k") || contains(name, "c_v") || contains(name, "ve_shared")) && dimension == 0) {
+    return text("kv_heads", c.kv_heads);
+  }
+  if (contains(name, "q_gain") || (contains(name, "attn_gate") && dimension == 0)) return text("heads", c.heads);
+  return text("width", c.width);
+}
+
+Error wrong_shape(const std::string& where, const quant::NamedTensor& t, const model::Parameter& p, const model::ModelConfig& c) {
+  const auto& found = t.spec.shape;
+  const auto& wanted = p.shape();
+  std::string what = fmt::format("shape {} instead of {}", quant::shape_text(found), quant::shape_text(wanted));
+  for (size_t d = 0; found.size() == wanted.size() && d < found.size(); ++d) {
+    if (found[d] != wanted[d]) {
+      what += fmt::format(": dimension {} is {}, but {}", d, found[d], deciding_key(c, t.spec.name, d));
+      break;
+    }
+  }
+  return at_tensor(where, t.spec.name, std::move(what));
+}
+
+}  // namespace
+
+Result<std::vector<quant::NamedTensor>> unstack_banks(std::vector<quant::NamedTensor> tensors, int64_t layers,
+                                                      const std::string& where) {
+  std::vector<quant::NamedTensor> out;
+  for (quant::NamedTensor& t : tensors) {
+    const auto bank = std::find_if(std::begin(kBanks), std::end(kBanks), [&](const Bank& b) { return t.spec.name == b.name; });
+    if (bank == std::end(kBanks)) {
+      out.push_back(std::move(t));
+      continue;
+    }
+    const int64_t slices = bank->second == nullptr ? layers : 2 * layers;
+    if (t.spec.shape.size() != 3 || t.spec.shape[0] != slices) {
+      return at_tensor(where, t.spec.name, fmt::format("shape {}, but model.layers = {} asks for {} stacked matrices",
+                                                       quant::shape_text(t.spec.shape), layers, slices));
+    }
+    const auto size = static_cast<int64_t>(t.values.size()) / slices;
+    for (int64_t i = 0; i < slices; ++i) {
+      const char* kind = i < layers ? bank->first : bank->second;
+      out.push_back({{fmt::format("blocks.{}.{}.weight", i % layers, kind), {t.spec.shape[1], t.spec.shape[2]}, t.spec.format},
+                     {t.values.begin() + i * size, t.values.begin() + (i + 1) * size}});
+    }
+  }
+  return out;
+}
+
+Status set_parameters(std::vector<quant::NamedTensor> stacked, const std::string& where, model::Gpt& model) {
+  FAIRWAY_ASSIGN(auto tensors, unstack_banks(std::move(stacked), model.config().layers, where));
+  std::set<std::string> seen;
+  for (const auto& t : tensors) {
+    model::Parameter* p = model.find(t.spec.name);
+    if (p == nullptr) return at_tensor(where, t.spec.name, "the model has no parameter of this name");
+    if (p->shape() != t.spec.shape) return wrong_shape(where, t, *p, model.config());
+    if (!seen.insert(t.spec.name).second) return at_tensor(where, t.spec.name, "stands there twice");
+  }
+  for (const auto& p : model.parameters()) {
+    if (!seen.contains(p->name()) && quant::is_exported(p->name())) {
+      return Error{Errc::kData, where, fmt::format("the tensor {} is missing", p->name())};
+    }
+  }
+  // All of the file fits, so from here on nothing can leave the model half replaced.
+  for (const auto& t : tensors) {
+    model::Parameter& p = *model.find(t.spec.name);
+    const quant::FloatFormat format = parameter_spec(p).format;
+    std::transform(t.values.begin(), t.values.end(), p.value(), [&](float x) { return quant::round_to_format(x, format); });
+    p.changed();
+  }
+  return {};
+}
+
+Status import_weights(const std::string& path, model::Gpt& model) {
+  FAIRWAY_ASSIGN(MappedFile file, MappedFile::open(path));
+  FAIRWAY_ASSIGN(auto weights, quant::read_safetensors(file.bytes(), path));
+  return set_parameters(std::move(weights.tensors), path, model);
+}
+
+Status load_artifact(const std::string& path, const submission::Submission& s, model::Gpt& model) {
+  const auto parameters = static_cast<uint64_t>(model.parameter_count());
+  const uint64_t most = 4 * parameters + kArchiveOverheadBytes;
+  FAIRWAY_ASSIGN(auto file, read_file(path, most));
+  if (!quant::upstream::is_archive(file)) {
+    auto container = decompress_artifact(file, path, s, model);
+    if (container) return unpack(*container, s, path, model);
+    const auto codec = quant::detect_codec(file);
+    if (!codec) return container.error();
+    auto archive = quant::decompress_at_most(*codec, file, most, path);
+    if (!archive && *codec != s.codec.codec) return archive.error();
+    if (!archive || !quant::upstream::is_archive(*archive)) return container.error();
+    file = std::move(*archive);
+  }
+  // Scales come on top of the parameters: one per row, so never as many again.
+  FAIRWAY_ASSIGN(auto tensors, quant::upstream::read_artifact(file, 2 * parameters, path));
+  return set_parameters(std::move(tensors), path, model);
+}
+
+}  // namespace fairway::replay

@@ -1,0 +1,31 @@
+/// Weights from outside: safetensors under the upstream names, and the upstream artifacts.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/base/result.h"
+#include "engine/model/gpt.h"
+#include "engine/quant/tensor.h"
+#include "engine/submission/submission.h"
+
+namespace fairway::replay {
+
+/// Replaces the stacked matrices of the parallel-Muon scripts (qo_bank, kv_bank, mlp_up_bank, mlp_down_bank) by the matrices
+/// they stack: blocks.<i>.attn.c_q.weight ... Error kData: a bank whose slices do not fit model.layers.
+Result<std::vector<quant::NamedTensor>> unstack_banks(std::vector<quant::NamedTensor> tensors, int64_t layers,
+                                                      const std::string& where);
+
+/// Replaces every parameter by the tensor of the same name, rounded to the parameter's format; all must be there with the
+/// same shape, and nothing else. Heads that no export holds may be missing. Banks are unstacked. Errors (kData): name the
+/// tensor, and for a shape the key of the config that asks for another. After an error the model is as it was.
+Status set_parameters(std::vector<quant::NamedTensor> tensors, const std::string& where, model::Gpt& model);
+
+/// set_parameters from a safetensors file.
+Status import_weights(const std::string& path, model::Gpt& model);
+
+/// From an artifact file of this submission, or of an upstream script (quant/upstream/artifact.h) under any of the codecs
+/// or none: the content tells. Errors: as read_artifact and unpack; as quant::upstream::read_artifact and set_parameters.
+Status load_artifact(const std::string& path, const submission::Submission& s, model::Gpt& model);
+
+}  // namespace fairway::replay
