@@ -200,6 +200,30 @@ class Ledger(Case):
         self.ok("ledger", "fsck", copy, "--vkey", self.vkey)
         self.fails(64, "is a log already", "ledger", "export", self.log, "--out", copy)
 
+    def test_what_an_audit_and_a_replay_found_is_recorded(self):
+        report = self.folder / "audit.json"
+        report.write_text(Fairway.run("audit", SOURCE / "tests" / "verifier" / "audit" / "example", "--format", "json").stdout)
+        self.ok("ledger", "record", self.log, "--report", report)
+        record = self.train()
+        report = self.folder / "verify.json"
+        report.write_text(json.dumps(self.verify(record.parent)))
+        self.ok("ledger", "record", self.log, "--report", report, "--level", "eval", "--record", record.parent)
+        self.ok("ledger", "fsck", self.log, "--vkey", self.vkey, "--statements")
+        audit, replay = [json.loads(line)["statement"] for line in self.ok("ledger", "export", self.log, "--entries").stdout.splitlines()]
+        self.assertEqual(audit["predicate"]["level"], "audit")
+        self.assertEqual(audit["predicate"]["runs"], [])
+        identity = json.loads((record / "replay.json").read_text())
+        run = replay["predicate"]["runs"][0]
+        self.assertEqual(run["identity_sha256"], identity["identity_sha256"])
+        self.assertEqual(run["val_bpb"], identity["identity"]["val_bpb"])
+        self.assertEqual(run["state_root"], identity["identity"]["commitments"][-1]["root"])
+        self.assertEqual({s["name"]: s["digest"]["sha256"] for s in replay["subject"]},
+                         {"seed_7/container": identity["identity"]["container_sha256"], "seed_7/artifact": identity["informative"]["artifact_sha256"]})
+        self.assertEqual(replay["predicate"]["verdict"], "pass")
+        self.assertEqual(replay["predicate"]["evidence"], [{"name": "report.json", "sha256": hashlib.sha256(report.read_bytes()).hexdigest()}])
+        self.fails(66, "no recorded run", "ledger", "record", self.log, "--report", report, "--record", self.folder)
+        self.fails(65, "predicate.level", "ledger", "record", self.log, "--report", report, "--level", "all")
+
     def openssl_key(self):
         """The log's public key as a PEM file, made from the vkey alone."""
         raw = base64.b64decode(self.vkey.split("+", 2)[2])[1:]

@@ -13,6 +13,7 @@
 #include "engine/base/canonical_json.h"
 #include "ledger/entry.h"
 #include "ledger/store.h"
+#include "verifier/check/log_statement.h"
 
 namespace fairway::cli {
 namespace {
@@ -21,12 +22,14 @@ namespace po = boost::program_options;
 namespace fs = std::filesystem;
 
 constexpr uint64_t kMaxStatementBytes = 1 << 20;
+constexpr uint64_t kMaxReportBytes = 64 << 20;
 constexpr uint64_t kMaxSmallFileBytes = 4096;
 
 const std::vector<Command>& ledger_commands() {
   static const std::vector<Command> list = {
       {"init", "make an empty log and its key", ledger_init},
       {"append", "sign statements and add them, durably", ledger_append},
+      {"record", "append what a verification has found, from its report", ledger_record},
       {"checkpoint", "show the log's signed size and root; add witnesses' cosignatures", ledger_checkpoint},
       {"prove", "write proofs that need nothing but keys to be checked", ledger_prove},
       {"verify", "check a proof: entry, inclusion, consistency, witnesses", ledger_verify},
@@ -62,8 +65,46 @@ std::string trimmed_directory(std::string directory) {
   return directory;
 }
 
+void add_statement_key(Parser& parser) {
+  parser.options().add_options()("statement-key", po::value<std::string>()->default_value(""),
+                                 "private key that signs the statements; default: the log's");
+}
+
+/// The keys of a command that appends.
+struct Writer {
+  KeyPaths paths;
+  ledger::PrivateKey key;
+  std::optional<ledger::PrivateKey> statement_key;
+  const ledger::PrivateKey& signer() const { return statement_key ? *statement_key : key; }
+};
+
+Result<Writer> open_writer(const po::variables_map& v, const std::string& directory) {
+  const std::string signer_path = v["statement-key"].as<std::string>();
+  FAIRWAY_ASSIGN(KeyPaths paths, key_paths(v, directory));
+  if (!signer_path.empty() && inside(signer_path, directory)) {
+    return Error{Errc::kUsage, signer_path, "a private key must not lie inside the folder that is published"};
+  }
+  FAIRWAY_ASSIGN(auto key, ledger::PrivateKey::load(paths.key, passphrase_source(v)));
+  Writer writer{std::move(paths), std::move(key), std::nullopt};
+  if (!signer_path.empty()) {
+    FAIRWAY_ASSIGN(auto signer, ledger::PrivateKey::load(signer_path, passphrase_source(v)));
+    writer.statement_key.emplace(std::move(signer));
+  }
+  return writer;
+}
+
 void print_head(const ledger::TreeHead& head) {
   std::fputs(fmt::format("{} entries, root {}\n", head.size, hex(head.root)).c_str(), stdout);
+}
+
+Status append_entries(const Writer& writer, const std::string& directory, const std::vector<std::string>& files,
+                      const std::vector<std::string>& entries) {
+  FAIRWAY_ASSIGN(auto log, ledger::Log::open({directory, writer.paths.last_signed}, writer.key));
+  FAIRWAY_ASSIGN(const uint64_t first, log.append(entries));
+  for (size_t i = 0; i < files.size(); ++i)
+    std::fputs(fmt::format("entry {}: {}\n", first + i, files[i]).c_str(), stdout);
+  print_head(log.checkpoint().head);
+  return {};
 }
 
 }  // namespace
@@ -211,24 +252,14 @@ ExitCode ledger_append(const Arguments& arguments) {
                 "what is signed is the text; --canonicalise rewrites it first. An entry has less than 64 KB.");
   parser.positional("DIR", "folder of the log");
   parser.positional_list("STATEMENT", "statements, in the order of their entries");
-  parser.options().add_options()("statement-key", po::value<std::string>()->default_value(""),
-                                 "private key that signs the statements; default: the log's")(
-      "canonicalise", "accept any JSON and sign its canonical form");
+  parser.options().add_options()("canonicalise", "accept any JSON and sign its canonical form");
+  add_statement_key(parser);
   add_key(parser);
   bool help = false;
   FAIRWAY_ASSIGN(auto v, parser.parse(arguments, help));
   if (help) return 0;
-  const std::string directory = trimmed_directory(v["DIR"].as<std::string>()),
-                    signer_path = v["statement-key"].as<std::string>();
-  FAIRWAY_ASSIGN(const KeyPaths paths, key_paths(v, directory));
-  if (!signer_path.empty() && inside(signer_path, directory)) {
-    return Error{Errc::kUsage, signer_path, "a private key must not lie inside the folder that is published"};
-  }
-  FAIRWAY_ASSIGN(const auto key, ledger::PrivateKey::load(paths.key, passphrase_source(v)));
-  std::optional<ledger::PrivateKey> signer;
-  if (!signer_path.empty()) {
-    FAIRWAY_ASSIGN(signer, ledger::PrivateKey::load(signer_path, passphrase_source(v)));
-  }
+  const std::string directory = trimmed_directory(v["DIR"].as<std::string>());
+  FAIRWAY_ASSIGN(const Writer writer, open_writer(v, directory));
   const auto files = v["STATEMENT"].as<std::vector<std::string>>();
   std::vector<std::string> entries;
   for (const std::string& file : files) {
@@ -239,14 +270,42 @@ ExitCode ledger_append(const Arguments& arguments) {
     } else if (text.ends_with('\n')) {
       text.pop_back();  // the end of the file's only line, no part of the statement
     }
-    FAIRWAY_ASSIGN(auto entry, ledger::make_entry(text, signer ? *signer : key, file));
+    FAIRWAY_ASSIGN(auto entry, ledger::make_entry(text, writer.signer(), file));
     entries.push_back(std::move(entry));
   }
-  FAIRWAY_ASSIGN(auto log, ledger::Log::open({directory, paths.last_signed}, key));
-  FAIRWAY_ASSIGN(const uint64_t first, log.append(entries));
-  for (size_t i = 0; i < files.size(); ++i)
-    std::fputs(fmt::format("entry {}: {}\n", first + i, files[i]).c_str(), stdout);
-  print_head(log.checkpoint().head);
+  FAIRWAY_TRY(append_entries(writer, directory, files, entries));
+  return 0;
+}
+
+ExitCode ledger_record(const Arguments& arguments) {
+  Parser parser("fairway ledger record DIR --report FILE [--level LEVEL] [--record RUNS] [options]",
+                "Appends what a verification has found: makes the statement from a report (--format json of `fairway "
+                "verify` or `fairway\n"
+                "audit`) and from the replay records it was about, signs it and appends it. The full report is named "
+                "by its digest: keep\n"
+                "the file.");
+  parser.positional("DIR", "folder of the log");
+  parser.options().add_options()("report", po::value<std::string>()->required(), "one report in JSON")(
+      "level", po::value<std::string>()->default_value("audit"), "how much was run again: audit, eval, spot or full")(
+      "record", po::value<std::string>()->default_value(""), "folder of the recorded runs, seed_<n>/replay.json");
+  add_statement_key(parser);
+  add_key(parser);
+  bool help = false;
+  FAIRWAY_ASSIGN(auto v, parser.parse(arguments, help));
+  if (help) return 0;
+  const std::string directory = trimmed_directory(v["DIR"].as<std::string>()), path = v["report"].as<std::string>(),
+                    runs = v["record"].as<std::string>();
+  FAIRWAY_ASSIGN(const auto text, ledger::read_text(path, kMaxReportBytes));
+  FAIRWAY_ASSIGN(const auto report, verifier::from_json(text, path));
+  std::vector<replay::Record> records;
+  if (!runs.empty()) {
+    FAIRWAY_ASSIGN(records, verifier::read_records(runs));
+  }
+  FAIRWAY_ASSIGN(const auto statement, verifier::log_statement(report, v["level"].as<std::string>(), records,
+                                                               sha256(std::string_view(text))));
+  FAIRWAY_ASSIGN(const Writer writer, open_writer(v, directory));
+  FAIRWAY_ASSIGN(const auto entry, ledger::make_entry(statement, writer.signer(), path));
+  FAIRWAY_TRY(append_entries(writer, directory, {path}, {entry}));
   return 0;
 }
 

@@ -32,6 +32,7 @@ Status write_output(const std::string& path, std::string_view text);
 ExitCode ledger_init(const Arguments& arguments);
 ExitCode ledger_append(const Arguments& arguments);
 ExitCode ledger_checkpoint(const Arguments& arguments);
+ExitCode ledger_record(const Arguments& arguments);
 ExitCode ledger_prove(const Arguments& arguments);
 ExitCode ledger_verify(const Arguments& arguments);
 ExitCode ledger_fsck(const Arguments& arguments);
