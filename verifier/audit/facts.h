@@ -29,9 +29,9 @@ struct Fact {
 struct ScoreLine {
   std::string tag;  ///< as printed before val_loss, trimmed; for a bpb without a loss, what precedes the number
   std::optional<double> val_loss, val_bpb;
-  int bpb_decimals = 0;     ///< digits printed after the point
-  int loss_decimals = 0;    ///< likewise
-  bool diagnostic = false;  ///< a step, a pre-quantisation or other intermediate value
+  int bpb_decimals = 0;                ///< digits printed after the point
+  int loss_decimals = 0;               ///< likewise
+  bool diagnostic = false;             ///< a step, a pre-quantisation or other intermediate value
   std::optional<double> eval_time_ms;  ///< printed on the same line
   Place place;
 };
@@ -46,10 +46,10 @@ struct LogMarker {
 struct SizeLine {
   enum class Kind { kModel, kCode, kTotal };
   Kind kind = Kind::kTotal;
-  std::string label;    ///< what precedes the number, trimmed
-  int64_t bytes = 0;    ///< as printed, units applied
-  bool exact = true;    ///< false: printed in MB or MiB, `bytes` is the rounded value
-  bool mebi = false;    ///< printed in MiB
+  std::string label;        ///< what precedes the number, trimmed
+  int64_t bytes = 0;        ///< as printed, units applied
+  bool exact = true;        ///< false: printed in MB or MiB, `bytes` is the rounded value
+  bool mebi = false;        ///< printed in MiB
   bool compressed = false;  ///< the label names a codec, or says compressed or artifact
   Place place;
 };
@@ -61,14 +61,14 @@ struct LoggedRun {
   std::optional<Fact<int64_t>> seed, world_size;
   /// Every "key: value" of a Hyperparameters block and every key:value of family A's header, by lower-case key.
   std::map<std::string, Fact<std::string>> hyperparameters;
-  std::vector<ScoreLine> scores;                                         ///< in order
-  std::vector<SizeLine> sizes;                                           ///< in order
-  std::optional<Fact<int64_t>> model_bytes, code_bytes, total_bytes;     ///< as counted for the artifact
-  std::optional<Fact<double>> train_time_ms, step_avg_ms;                ///< the last printed; step_avg may be derived
-  std::optional<Fact<int64_t>> steps;                                    ///< the last step done
-  std::optional<Fact<std::string>> stop_reason;                          ///< "wallclock_cap"
-  std::vector<Fact<double>> eval_times_ms;                               ///< one per stage, repetitions of one stage removed
-  std::optional<Fact<double>> total_eval_time_ms;                        ///< a line that says it covers all stages
+  std::vector<ScoreLine> scores;                                      ///< in order
+  std::vector<SizeLine> sizes;                                        ///< in order
+  std::optional<Fact<int64_t>> model_bytes, code_bytes, total_bytes;  ///< as counted for the artifact
+  std::optional<Fact<double>> train_time_ms, step_avg_ms;             ///< the last printed; step_avg may be derived
+  std::optional<Fact<int64_t>> steps;                                 ///< the last step done
+  std::optional<Fact<std::string>> stop_reason;                       ///< "wallclock_cap"
+  std::vector<Fact<double>> eval_times_ms;         ///< one per stage, repetitions of one stage removed
+  std::optional<Fact<double>> total_eval_time_ms;  ///< a line that says it covers all stages
   std::optional<Fact<int64_t>> val_tokens, train_shards;
   std::optional<Fact<std::string>> tokenizer_path, gpu_name;
   std::vector<LogMarker> markers;  ///< lines about test-time training, SLOT, n-grams, calibration, in order
@@ -94,11 +94,17 @@ struct Claims {
   std::string val_bpb_text;  ///< what stands in place of a number: "pending", "null"
   std::optional<Fact<int64_t>> bytes_total, bytes_code, bytes_model;
   std::optional<Fact<double>> train_time_seconds, eval_time_seconds;
-  std::map<std::string, double> seed_bpb;  ///< by seed, or by position where no seed is given
+  std::map<std::string, double> seed_bpb;           ///< by seed, or by position where no seed is given
   std::map<std::string, Fact<int64_t>> seed_bytes;  ///< artifact bytes by seed
-  std::vector<std::string> seeds;          ///< every seed named, in order
+  std::vector<std::string> seeds;                   ///< every seed named, in order
   std::string track, name, author, github_id, date;
   std::map<std::string, Fact<std::string>> scalars;  ///< every scalar by its JSON pointer, strings without quotes
+};
+
+/// A shipped table of bytes per token (an .npz with base_bytes).
+struct ByteTable {
+  std::string file;
+  std::vector<int64_t> base_bytes;  ///< by token
 };
 
 struct Facts {
@@ -109,12 +115,13 @@ struct Facts {
   std::vector<LoggedRun> runs;
   std::vector<std::string> log_files;  ///< every file read as a log, also those without a run
   std::vector<SourceFile> sources;
+  std::vector<ByteTable> byte_tables;
   /// The tag whose mean (or best seed) is the claimed val_bpb; empty if none matches.
   std::string reported_tag;
   /// The first line of a log that holds the claimed val_bpb to four decimals, in whatever form.
   std::optional<Place> claim_in_logs;
-  std::string readme;       ///< text of README.md
-  std::string readme_file;  ///< its path; empty: there is none
+  std::string readme;                 ///< text of README.md
+  std::string readme_file;            ///< its path; empty: there is none
   std::vector<std::string> problems;  ///< bounds crossed and files unreadable, by name
 };
 

@@ -1,6 +1,7 @@
 /// A record folder as the audit sees it: names, sizes and contents, on disk or inside git objects.
 ///
-/// Nothing in a folder is executed, imported or followed: a symbolic link is a state of its entry, never a path to open.
+/// Nothing in a folder is executed, imported or followed: a symbolic link is a state of its entry, never a path to
+/// open.
 #pragma once
 
 #include <cstdint>

@@ -208,6 +208,42 @@ TEST(ByteAccounting, AMixtureWhoseLossIsNotPrintedIsAQuestion) {
   expect(r, "score.byte_accounting", Verdict::kReview, "do not belong together");
 }
 
+/// numpy.savez of {"base_bytes": int16 values}, stored.
+std::string npz(const std::vector<int>& values) {
+  std::string npy = "\x93NUMPY";
+  npy += '\x01';
+  npy += '\0';
+  std::string header = fmt::format("{{'descr': '<i2', 'fortran_order': False, 'shape': ({},), }}", values.size());
+  header.resize(118, ' ');
+  npy += static_cast<char>(header.size());
+  npy += '\0';
+  npy += header;
+  for (const int v : values) {
+    npy += static_cast<char>(v & 255);
+    npy += static_cast<char>(v >> 8);
+  }
+  std::string zip("PK\x03\x04", 4);
+  auto number = [&](size_t v, int width) {
+    for (int i = 0; i < width; ++i) zip += static_cast<char>(v >> (8 * i) & 255);
+  };
+  number(20, 2), number(0, 2), number(0, 2), number(0, 8), number(npy.size(), 4), number(npy.size(), 4), number(14, 2),
+      number(0, 2);
+  return zip + "base_bytes.npy" + npy;
+}
+
+TEST(ByteAccounting, ATableThatCountsSingleBytesAsThreeIsFound) {
+  Record r;
+  std::vector<int> table(998, 2);
+  for (size_t i = 0; i < 100; ++i) table[i] = 1;
+  r.files["candidate.meta.npz"] = npz(table);
+  expect(r, "score.byte_accounting", Verdict::kPass);
+  for (size_t i = 60; i < 90; ++i) table[i] = 3;
+  r.files["candidate.meta.npz"] = npz(table);
+  expect(r, "score.byte_accounting", Verdict::kReview, "tokens 60 to 89");
+  for (auto& s : r.seeds) s.val_bpb *= 0.95;
+  expect(r, "score.byte_accounting", Verdict::kFail);
+}
+
 TEST(ByteAccounting, TheLeadingSpaceCountedTwiceInSourceFails) {
   Record r;
   for (auto& s : r.seeds) s.val_tokens = 0;
@@ -259,7 +295,7 @@ TEST(DataSplit, ValidationShardsInTheTrainGlobAreAQuestion) {
 TEST(EvidenceSeeds, FewerThanThreeAreAQuestion) {
   Record r;
   r.seeds.resize(2);
-  expect(r, "evidence.seeds", Verdict::kReview, "2 seeds");
+  expect(r, "evidence.seeds", Verdict::kReview, "2 of 3 seeds");
 }
 
 TEST(EvidenceSeeds, SeedsOfDifferentConfigurationsAreAQuestion) {

@@ -48,6 +48,39 @@ Fit fit_of(double bytes, double relative_error) {
   return bytes < kValidationTextBytes[0] ? Fit::kLess : Fit::kMore;
 }
 
+/// Tokens of one byte that is no text of its own were decoded to U+FFFD, whose three bytes were counted: in a table
+/// ordered by length, a plateau of 3 between entries of 1. Gives its first and last token.
+std::optional<std::pair<size_t, size_t>> replacement_plateau(const std::vector<int64_t>& base_bytes) {
+  constexpr size_t kShortest = 4;
+  for (size_t i = 1; i < base_bytes.size(); ++i) {
+    if (base_bytes[i] != 3 || base_bytes[i - 1] != 1) continue;
+    size_t end = i;
+    while (end < base_bytes.size() && base_bytes[end] == 3) ++end;
+    if (end < base_bytes.size() && base_bytes[end] == 1 && end - i >= kShortest) return std::pair(i, end - 1);
+    i = end;
+  }
+  return std::nullopt;
+}
+
+/// `logs_count_more`: the logs imply more bytes than the text has, which confirms it.
+void check_tables(const Facts& facts, bool logs_count_more, Check& check) {
+  for (const ByteTable& t : facts.byte_tables) {
+    const auto plateau = replacement_plateau(t.base_bytes);
+    if (!plateau) continue;
+    if (check.status == Verdict::kFail) {
+      check.evidence.push_back({t.file, 0, 0});
+      continue;
+    }
+    check.status = logs_count_more ? Verdict::kFail : Verdict::kReview;
+    const std::string said = fmt::format(
+        "{} gives the tokens {} to {} three bytes each, between tokens of one byte: single bytes counted as U+FFFD",
+        t.file, plateau->first, plateau->second);
+    check.message =
+        logs_count_more ? said + "; the logs imply more bytes than the text has" : said + "; is this table used?";
+    check.evidence.insert(check.evidence.begin(), {t.file, 0, 0});
+  }
+}
+
 /// A table of bytes per token that counts the leading space of a piece, in a file whose evaluation adds that space
 /// again.
 void check_table_code(const Facts& facts, bool logs_fit, Check& check) {
@@ -83,6 +116,7 @@ void check_byte_accounting(const Facts& facts, const ClaimMatch& match, verifier
   Check check{"score.byte_accounting", Verdict::kPass, "", "", "", {}};
   const std::string reported = tag_key(match.tag);
   int judged = 0;
+  bool counts_more = false;
   auto worse = [&](Verdict v, const std::string& message, const ScoreLine& line, double bytes) {
     const bool heavier = v == Verdict::kFail ? check.status != Verdict::kFail : check.status == Verdict::kPass;
     if (heavier) {
@@ -118,6 +152,7 @@ void check_byte_accounting(const Facts& facts, const ClaimMatch& match, verifier
     ++judged;
     const Fit fit = fit_of(bytes, main->relative_error);
     if (fit == Fit::kText) continue;
+    counts_more = counts_more || fit == Fit::kMore;
     const bool other_fits = std::any_of(run.scores.begin(), run.scores.end(), [&](const ScoreLine& s) {
       const auto r = ratio_of(s);
       return r && fit_of(tokens / r->tokens_per_byte, r->relative_error) == Fit::kText;
@@ -151,6 +186,7 @@ void check_byte_accounting(const Facts& facts, const ClaimMatch& match, verifier
             *main->line, bytes);
     }
   }
+  check_tables(facts, counts_more, check);
   if (check.status != Verdict::kFail) check_table_code(facts, judged > 0 && check.status == Verdict::kPass, check);
   if (check.status == Verdict::kPass) {
     if (judged == 0) {

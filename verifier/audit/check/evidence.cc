@@ -102,8 +102,7 @@ void check_seeds(const Facts& facts, const ClaimMatch& match, Track track, verif
     check.message = fmt::format("{} seeds of one configuration", count);
   } else {
     check.status = Verdict::kReview;
-    check.message = fmt::format("{} {} logged, {} said: are there others?", count, count == 1 ? "seed is" : "seeds are",
-                                facts.claims.seeds.size());
+    check.message = fmt::format("{} of {} seeds with a finished log: are there others?", count, kSeedsOfARecord);
   }
   report.checks.push_back(std::move(check));
 }

@@ -101,6 +101,10 @@ std::optional<Decompressed> brotli(std::string_view in, size_t max_bytes) {
 
 }  // namespace
 
+std::optional<Decompressed> decompress_deflate(std::string_view bytes, size_t max_bytes) {
+  return bytes.size() > (size_t{1} << 30) ? std::nullopt : deflated(bytes, max_bytes, -15);
+}
+
 std::optional<Decompressed> decompress(std::string_view bytes, size_t max_bytes) {
   using namespace std::string_view_literals;
   if (bytes.size() < 8 || bytes.size() > (size_t{1} << 30)) return std::nullopt;
@@ -119,7 +123,7 @@ std::optional<Decompressed> decompress(std::string_view bytes, size_t max_bytes)
   }
   // These have no header; bytes that are something else nearly never end as a complete stream.
   if (auto out = brotli(bytes, max_bytes); out && !out->too_large) return out;
-  if (auto out = deflated(bytes, max_bytes, -15); out && !out->too_large) return out;
+  if (auto out = decompress_deflate(bytes, max_bytes); out && !out->too_large) return out;
   return std::nullopt;
 }
 

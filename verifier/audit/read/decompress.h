@@ -16,4 +16,7 @@ struct Decompressed {
 /// none gives a complete stream. At most `max_bytes` come out; the decoders take at most some 70 MiB for themselves.
 std::optional<Decompressed> decompress(std::string_view bytes, size_t max_bytes);
 
+/// A raw deflate stream, as members of zip archives are.
+std::optional<Decompressed> decompress_deflate(std::string_view bytes, size_t max_bytes);
+
 }  // namespace fairway::audit

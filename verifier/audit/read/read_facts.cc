@@ -10,6 +10,7 @@
 #include "verifier/audit/audit.h"
 #include "verifier/audit/limits.h"
 #include "verifier/audit/read/log.h"
+#include "verifier/audit/read/npz.h"
 #include "verifier/audit/read/submission_json.h"
 #include "verifier/audit/read/text.h"
 #include "verifier/audit/read/unpack.h"
@@ -55,6 +56,7 @@ class FolderReader {
       if (is_log_name(f.path)) read_one_log(f);
     }
     read_packed_side_files();
+    read_byte_tables();
     Sha256 whole;
     for (const auto& [path, digest] : digests_) {
       whole.update(path.data(), path.size() + 1);
@@ -174,6 +176,17 @@ class FolderReader {
     for (UnpackedSource& u : unpacked.sources) {
       const std::string suffix = ++count == 1 ? "!unpacked" : fmt::format("!unpacked{}", count);
       facts_.sources.push_back({path, path + suffix, Language::kPython, true, std::move(u.text)});
+    }
+  }
+
+  void read_byte_tables() {
+    for (const FileEntry& f : facts_.files) {
+      if (!lower(f.path).ends_with(".npz") || f.size_bytes > limits::kTableBytes || f.state != FileState::kPresent)
+        continue;
+      auto bytes = bytes_of(f);
+      if (!bytes) continue;
+      auto table = read_npz_integers(*bytes, "base_bytes", limits::kTableTokens);
+      if (table) facts_.byte_tables.push_back({f.path, std::move(*table)});
     }
   }
 
