@@ -27,6 +27,8 @@ const std::vector<Command>& commands();
 
 ExitCode run_audit(const Arguments& arguments);
 ExitCode run_data(const Arguments& arguments);
+ExitCode run_report(const Arguments& arguments);
+ExitCode run_stats(const Arguments& arguments);
 ExitCode run_train(const Arguments& arguments);
 ExitCode run_eval(const Arguments& arguments);
 ExitCode run_export(const Arguments& arguments);
@@ -45,6 +47,8 @@ class Parser {
   void positional_list(const char* name, const char* description);
   /// One that may be left out.
   void optional_positional(const char* name, const char* description);
+  /// Every argument from here on, at least one.
+  void positional_list(const char* name, const char* description);
   /// An option that makes the command do only that and excuses from everything required, as --help does.
   void standalone(const char* name);
   /// Error kUsage with what is wrong and where to read on. `help_shown`: the page was printed, the command ends with 0.

@@ -22,6 +22,8 @@ const std::vector<Command>& commands() {
       {"export", "write weights as safetensors", run_export},
       {"ledger", "a transparency log of verifications: append, prove, verify, fsck", run_ledger},
       {"verify", "replay a submission and compare every bit with its record", run_verify},
+      {"stats", "is a score over seeds better than a baseline by more than chance?", run_stats},
+      {"report", "stored reports as a web page or in another format", run_report},
   };
   return list;
 }
