@@ -4,6 +4,7 @@
 #include "verifier/audit/facts.h"
 #include "verifier/audit/record_folder.h"
 #include "verifier/report/report.h"
+#include "verifier/stats/t_test.h"
 
 namespace fairway::audit {
 
@@ -11,6 +12,7 @@ namespace fairway::audit {
 Facts read_facts(const RecordFolder& folder);
 
 struct AuditOptions {
+  std::optional<stats::Sample> baseline;  ///< what the score is to improve on, in bpb
   bool legality = true;  ///< false: sources are not judged; most of the time of an audit goes there
 };
 

@@ -13,6 +13,7 @@
 #include "verifier/audit/folder/directory_folder.h"
 #include "verifier/audit/folder/git_repository.h"
 #include "verifier/cli/command.h"
+#include "verifier/cli/sample_input.h"
 
 namespace fairway::cli {
 namespace {
@@ -113,6 +114,7 @@ ExitCode run_audit(const Arguments& arguments) {
       ("base", po::value<std::string>()->default_value(""), "branch that references are compared with; default: main or master")
       ("path", po::value<std::string>()->default_value(""), "this folder of the reference, instead of choosing one")
       ("skip-legality", "leave the sources out: bytes, times, scores and evidence only, which is much faster")
+      ("baseline", po::value<std::vector<std::string>>()->multitoken()->composing(), "scores to improve on, as for `fairway stats`")
       ("threads", po::value<int>()->default_value(0), "references audited at the same time; 0: all cores");
   add_report(parser);
   bool help = false;
@@ -124,6 +126,10 @@ ExitCode run_audit(const Arguments& arguments) {
   if (threads < 0 || threads > 256) return Error{Errc::kUsage, "--threads", "must be from 0 to 256"};
 
   Source source{v["git"].as<std::string>(), v["base"].as<std::string>(), v["path"].as<std::string>(), {}, 1, {}};
+  if (v.count("baseline") != 0) {
+    FAIRWAY_ASSIGN(auto baseline, read_sample(v["baseline"].as<std::vector<std::string>>(), "--baseline"));
+    source.options.baseline = std::move(baseline.sample);
+  }
   source.options.legality = v.count("skip-legality") == 0;
   source.threads = threads > 0 ? static_cast<unsigned>(threads) : std::max(1u, std::thread::hardware_concurrency());
   if (v.count("ref") != 0) source.refs = v["ref"].as<std::vector<std::string>>();

@@ -81,5 +81,7 @@ Result<verifier::Format> report_format(const boost::program_options::variables_m
 ExitCode explain(const boost::program_options::variables_map& v);
 /// A command's own reports on standard output, for a person as its terminal allows. Aborts on an id that is not registered.
 Status print_reports(verifier::Format format, std::span<const verifier::Report> reports);
+/// A result on standard output. Error kIo if it does not take all of it.
+Status write_stdout(const std::string& text);
 
 }  // namespace fairway::cli

@@ -1,7 +1,5 @@
 #include <fmt/format.h>
 
-#include <cstdio>
-
 #include "engine/base/file.h"
 #include "verifier/cli/command.h"
 
@@ -77,11 +75,7 @@ ExitCode run_report(const Arguments& arguments) {
   } else {
     FAIRWAY_ASSIGN(text, verifier::render(format, reports, {out.empty() && want_colour(), terminal_columns()}));
   }
-  if (!out.empty()) {
-    FAIRWAY_TRY(write_file_atomic(out, text));
-    return 0;
-  }
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) return Error{Errc::kIo, "standard output", "cannot be written"};
+  FAIRWAY_TRY(out.empty() ? write_stdout(text) : write_file_atomic(out, text));
   return 0;
 }
 

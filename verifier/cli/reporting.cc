@@ -29,10 +29,12 @@ Status print_reports(verifier::Format format, std::span<const verifier::Report> 
     for (const verifier::Check& c : r.checks) FAIRWAY_CHECK(verifier::find_rule(c.id) != nullptr);
   }
   FAIRWAY_ASSIGN(auto text, verifier::render(format, reports, {want_colour(), terminal_columns()}));
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
-    return Error{Errc::kIo, "standard output", "cannot write the report"};
-  }
-  return {};
+  return write_stdout(text);
+}
+
+Status write_stdout(const std::string& text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0) return {};
+  return Error{Errc::kIo, "standard output", "cannot be written"};
 }
 
 }  // namespace fairway::cli

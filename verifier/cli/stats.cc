@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <cstdio>
 
 #include "verifier/cli/command.h"
 #include "verifier/cli/sample_input.h"
@@ -58,7 +57,9 @@ ExitCode run_stats(const Arguments& arguments) {
   if (!(alpha > 0.0 && alpha < 1.0)) return Error{Errc::kUsage, "--alpha", "must be above 0 and below 1"};
   stats::Margin margin = stats::kRuleMargin;
   if (v.count("margin") != v.count("unit")) {
-    return Error{Errc::kUsage, v.count("margin") != 0 ? "--margin" : "--unit", "--margin and --unit go together: .005 nats per token, per byte and .005 bpb are three margins"};
+    const bool unit_missing = v.count("margin") != 0;
+    return Error{Errc::kUsage, unit_missing ? "--margin" : "--unit",
+                 fmt::format("needs {} too: .005 nats per token, .005 nats per byte and .005 bpb are three margins", unit_missing ? "--unit" : "--margin")};
   }
   if (v.count("margin") != 0) {
     margin.value = v["margin"].as<double>();
@@ -71,7 +72,7 @@ ExitCode run_stats(const Arguments& arguments) {
   FAIRWAY_ASSIGN(auto comparison, stats::compare(candidate.sample, baseline.sample, scale, {margin}, alpha));
   comparison.candidate_name = candidate.name;
   comparison.baseline_name = baseline.name;
-  std::fputs((format == "text" ? stats::to_text(comparison) : stats::to_json(comparison)).c_str(), stdout);
+  FAIRWAY_TRY(write_stdout(format == "text" ? stats::to_text(comparison) : stats::to_json(comparison)));
   return comparison.tests.back().test.significant ? 0 : 1;
 }
 

@@ -16,7 +16,7 @@ constexpr const char* kStyle = R"(
 body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:0 auto;padding:1rem}
 h1{font-size:1.4rem;margin:.2em 0}h2{font-size:1.1rem;margin:0;display:inline;overflow-wrap:anywhere}
 code{font:0.88em ui-monospace,monospace;overflow-wrap:anywhere}
-.v{display:inline-block;min-width:4.2em;text-align:center;border-radius:.3em;padding:0 .5em;color:#fff;font-size:.85em;font-weight:600}
+.v{display:inline-block;min-width:4.2em;white-space:nowrap;text-align:center;border-radius:.3em;padding:0 .5em;color:#fff;font-size:.85em;font-weight:600}
 .fail{background:var(--fail)}.review{background:var(--review)}.pass{background:var(--pass)}.skip{background:var(--skip)}
 table{border-collapse:collapse;width:100%;margin:1rem 0}th,td{text-align:left;padding:.3em .6em;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
 .n{text-align:right;font-variant-numeric:tabular-nums}
@@ -26,7 +26,7 @@ table{border-collapse:collapse;width:100%;margin:1rem 0}th,td{text-align:left;pa
 .check ul{margin:.3em 0;padding-left:1.2em}.check details{margin:.3em 0}
 .meta,footer{color:var(--skip);font-size:.9em;overflow-wrap:anywhere}
 @media(prefers-color-scheme:dark){:root{--fail:#c0392b;--review:#946200;--pass:#22773f;--skip:#8a8a8a}}
-@media(max-width:40rem){body{padding:.6rem}.wide{display:none}.report{padding:.5em .6em}}
+@media(max-width:40rem){body{padding:.6rem}.wide,thead{display:none}.report{padding:.5em .6em}tr,td{display:block}tr{border-bottom:1px solid var(--line);padding:.4em 0}td{border:0;padding:.1em 0}}
 #f-fail,#f-review,#f-pass,#f-all{position:absolute;opacity:0}
 label{display:inline-block;padding:.1em .8em;margin-right:.3em;border:1px solid var(--line);border-radius:1em;cursor:pointer}
 #f-fail:checked~nav [for=f-fail],#f-review:checked~nav [for=f-review],#f-pass:checked~nav [for=f-pass],#f-all:checked~nav [for=f-all]{background:var(--soft);font-weight:600}

@@ -90,9 +90,9 @@ std::string to_text(const Comparison& c) {
   }
   for (const MarginTest& m : c.tests) {
     if (!m.rounding) continue;
-    out += fmt::format("\nThe inputs were rounded; t with margin {} may be anything from about {:.4g} to {:.4g}.", margin_name(m), m.rounding->low, m.rounding->high);
+    const std::string low = fmt::format("{:.4g}", m.rounding->low), high = fmt::format("{:.4g}", m.rounding->high);
+    if (low != high) out += fmt::format("  rounding of the inputs leaves t from about {} to {} with margin {}\n", low, high, margin_name(m));
   }
-  if (std::any_of(c.tests.begin(), c.tests.end(), [](const MarginTest& m) { return m.rounding.has_value(); })) out += "\n";
   for (const MarginTest& m : c.tests) {
     if (m.left_out.empty()) continue;
     out += fmt::format("\nWithout one value, margin {}:\n", margin_name(m));
