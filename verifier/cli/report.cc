@@ -44,14 +44,16 @@ Result<std::vector<Report>> read_reports(const std::string& path) {
 }  // namespace
 
 ExitCode run_report(const Arguments& arguments) {
-  Parser parser("fairway report FILE... [--format html] [--out FILE] [options]",
-                "Turns reports stored with --format json or jsonl into a web page or another format. Several reports become a board: one row each,\n"
-                "then every report in full. The page is one file without scripts; nothing in it is loaded from elsewhere.");
+  Parser parser(
+      "fairway report FILE... [--format html] [--out FILE] [options]",
+      "Turns reports stored with --format json or jsonl into a web page or another format. Several reports become a "
+      "board: one row each,\n"
+      "then every report in full. The page is one file without scripts; nothing in it is loaded from elsewhere.");
   parser.positional_list("FILE", "reports");
-  parser.options().add_options()
-      ("format", po::value<std::string>()->default_value("html"), (std::string("html, ") + verifier::kFormatNames).c_str())
-      ("out", po::value<std::string>()->default_value(""), "file to write; default: standard output")
-      ("title", po::value<std::string>()->default_value("Fairway report"), "title of the page");
+  parser.options().add_options()("format", po::value<std::string>()->default_value("html"),
+                                 (std::string("html, ") + verifier::kFormatNames).c_str())(
+      "out", po::value<std::string>()->default_value(""), "file to write; default: standard output")(
+      "title", po::value<std::string>()->default_value("Fairway report"), "title of the page");
   bool help = false;
   FAIRWAY_ASSIGN(auto v, parser.parse(arguments, help));
   if (help) return 0;

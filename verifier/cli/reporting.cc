@@ -10,13 +10,14 @@ namespace fairway::cli {
 namespace po = boost::program_options;
 
 void add_report(Parser& parser) {
-  parser.options().add_options()
-      ("format", po::value<std::string>()->default_value("text"), verifier::kFormatNames)
-      ("explain", po::value<std::string>(), "print a rule, why it exists and what is legal, and do nothing else");
+  parser.options().add_options()("format", po::value<std::string>()->default_value("text"), verifier::kFormatNames)(
+      "explain", po::value<std::string>(), "print a rule, why it exists and what is legal, and do nothing else");
   parser.standalone("explain");
 }
 
-Result<verifier::Format> report_format(const po::variables_map& v) { return verifier::parse_format(v["format"].as<std::string>()); }
+Result<verifier::Format> report_format(const po::variables_map& v) {
+  return verifier::parse_format(v["format"].as<std::string>());
+}
 
 ExitCode explain(const po::variables_map& v) {
   FAIRWAY_ASSIGN(auto page, verifier::explain_rule(v["explain"].as<std::string>(), terminal_columns()));

@@ -29,7 +29,8 @@ std::optional<Decimal> parse_decimal(std::string_view text) {
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   const size_t point = text.find('.');
   const size_t digits = point == std::string_view::npos ? 0 : text.size() - point - 1;
-  d.half_unit = text.find_first_of("eE") == std::string_view::npos ? 0.5 * std::pow(10.0, -static_cast<double>(digits)) : 0.0;
+  d.half_unit =
+      text.find_first_of("eE") == std::string_view::npos ? 0.5 * std::pow(10.0, -static_cast<double>(digits)) : 0.0;
   return d;
 }
 
@@ -39,7 +40,10 @@ Result<SampleInput> from_numbers(const std::vector<std::string>& words, const st
   double half_unit = 0.0;
   for (const std::string& word : words) {
     const auto d = parse_decimal(word);
-    if (!d) return Error{Errc::kData, role, fmt::format("\"{}\" is no score; numbers and folders cannot be mixed", verifier::visible(word, 200))};
+    if (!d)
+      return Error{
+          Errc::kData, role,
+          fmt::format("\"{}\" is no score; numbers and folders cannot be mixed", verifier::visible(word, 200))};
     values.push_back(d->value);
     half_unit = std::max(half_unit, d->half_unit);
   }
@@ -53,12 +57,14 @@ Result<SampleInput> from_summary(const std::string& word, const std::string& rol
   const size_t first = word.find(':'), second = word.find(':', first + 1);
   const std::string_view text = word;
   const auto mean = parse_decimal(text.substr(0, first));
-  const auto sd = second == std::string::npos ? std::nullopt : parse_decimal(text.substr(first + 1, second - first - 1));
+  const auto sd =
+      second == std::string::npos ? std::nullopt : parse_decimal(text.substr(first + 1, second - first - 1));
   int64_t count = 0;
   const auto count_text = second == std::string::npos ? "" : text.substr(second + 1);
   const auto [end, error] = std::from_chars(count_text.data(), count_text.data() + count_text.size(), count);
   if (!mean || !sd || error != std::errc() || end != count_text.data() + count_text.size()) {
-    return Error{Errc::kData, role, fmt::format("\"{}\" is no MEAN:SD:COUNT, as in 1.11938:0.00058:3", verifier::visible(word, 200))};
+    return Error{Errc::kData, role,
+                 fmt::format("\"{}\" is no MEAN:SD:COUNT, as in 1.11938:0.00058:3", verifier::visible(word, 200))};
   }
   SampleInput input;
   FAIRWAY_ASSIGN(input.sample, stats::sample_of_summary(mean->value, sd->value, count, role));
@@ -74,7 +80,8 @@ std::vector<std::string> replay_folders(const fs::path& path) {
   if (fs::exists(path / "replay.json", ignored)) return {path.string()};
   std::vector<std::string> folders;
   for (const auto& entry : fs::directory_iterator(path, ignored)) {
-    if (entry.path().filename().string().starts_with("seed_") && fs::exists(entry.path() / "replay.json", ignored)) folders.push_back(entry.path().string());
+    if (entry.path().filename().string().starts_with("seed_") && fs::exists(entry.path() / "replay.json", ignored))
+      folders.push_back(entry.path().string());
   }
   std::sort(folders.begin(), folders.end());
   return folders;
@@ -90,11 +97,14 @@ Result<SampleInput> from_replays(const std::vector<std::string>& folders, const 
     const replay::Identity& i = loaded.record.identity;
     const double scale = static_cast<double>(i.eval_bytes) / static_cast<double>(i.eval_tokens);
     if (!values.empty() && scale != bytes_per_token) {
-      return Error{Errc::kData, folder, "was scored on other tokens or bytes than the records before it; scores of different text cannot be compared"};
+      return Error{Errc::kData, folder,
+                   "was scored on other tokens or bytes than the records before it; scores of different text cannot be "
+                   "compared"};
     }
     bytes_per_token = scale;
     const std::string name = fmt::format("seed {}", i.seed);
-    if (std::find(names.begin(), names.end(), name) != names.end()) return Error{Errc::kData, folder, fmt::format("{} is there twice", name)};
+    if (std::find(names.begin(), names.end(), name) != names.end())
+      return Error{Errc::kData, folder, fmt::format("{} is there twice", name)};
     values.push_back(i.val_bpb);
     names.push_back(name);
   }
@@ -107,11 +117,16 @@ Result<SampleInput> from_replays(const std::vector<std::string>& folders, const 
 Result<SampleInput> from_record_folder(const std::string& path, const std::string& role) {
   FAIRWAY_ASSIGN(auto folder, audit::open_directory(path));
   const auto found = audit::seed_scores(audit::read_facts(*folder));
-  if (!found) return Error{Errc::kData, path, fmt::format("holds no scores per seed for {}: neither submission.json nor the logs show two of them, nor is there a replay.json", role)};
+  if (!found)
+    return Error{Errc::kData, path,
+                 fmt::format("holds no scores per seed for {}: neither submission.json nor the logs show two of them, "
+                             "nor is there a replay.json",
+                             role)};
   SampleInput input;
   input.sample = found->sample;
   input.name = fmt::format("{}, {}", path, found->source);
-  if (found->bytes_per_token > 0.0) input.scale = stats::Scale{found->bytes_per_token, "the record's losses and scores"};
+  if (found->bytes_per_token > 0.0)
+    input.scale = stats::Scale{found->bytes_per_token, "the record's losses and scores"};
   return input;
 }
 
@@ -121,14 +136,18 @@ Result<SampleInput> read_sample(const std::vector<std::string>& words, const std
   if (words.empty()) return Error{Errc::kUsage, role, "no scores given"};
   std::error_code ignored;
   if (parse_decimal(words[0])) return from_numbers(words, role);
-  if (words.size() == 1 && !fs::exists(words[0], ignored) && words[0].find(':') != std::string::npos) return from_summary(words[0], role);
+  if (words.size() == 1 && !fs::exists(words[0], ignored) && words[0].find(':') != std::string::npos)
+    return from_summary(words[0], role);
   std::vector<std::string> folders;
   for (const std::string& word : words) {
     if (!fs::exists(word, ignored)) {
-      return Error{Errc::kNoInput, role, fmt::format("\"{}\" is neither a number, MEAN:SD:COUNT nor an existing folder", verifier::visible(word, 200))};
+      return Error{Errc::kNoInput, role,
+                   fmt::format("\"{}\" is neither a number, MEAN:SD:COUNT nor an existing folder",
+                               verifier::visible(word, 200))};
     }
     const auto more = replay_folders(word);
-    if (more.empty() && words.size() > 1) return Error{Errc::kData, word, "holds no replay.json; give one record folder at a time"};
+    if (more.empty() && words.size() > 1)
+      return Error{Errc::kData, word, "holds no replay.json; give one record folder at a time"};
     folders.insert(folders.end(), more.begin(), more.end());
   }
   if (folders.empty()) return from_record_folder(words[0], role);

@@ -12,15 +12,17 @@ namespace fairway::cli {
 
 struct SampleInput {
   stats::Sample sample;
-  std::string name;                            ///< the folder or files; empty for numbers
-  std::optional<stats::Scale> scale;           ///< of records that count their own bytes and tokens
+  std::string name;                   ///< the folder or files; empty for numbers
+  std::optional<stats::Scale> scale;  ///< of records that count their own bytes and tokens
 };
 
 /// One sample from words that are all of one kind:
 ///   1.1194 1.1200 1.1189     scores in bpb; one alone is a constant
 ///   1.11938:0.00058:3        a published mean, sample sd and count
-///   FOLDER or replay.json    a record folder with submission.json, or runs of `fairway train`: a replay.json, or folders seed_<N> of them
-/// `role` ("candidate", "--baseline") names the sample in errors: kData for what cannot be read as one, kNoInput for a missing path.
+///   FOLDER or replay.json    a record folder with submission.json, or runs of `fairway train`: a replay.json, or
+///   folders seed_<N> of them
+/// `role` ("candidate", "--baseline") names the sample in errors: kData for what cannot be read as one, kNoInput for a
+/// missing path.
 Result<SampleInput> read_sample(const std::vector<std::string>& words, const std::string& role);
 
 }  // namespace fairway::cli

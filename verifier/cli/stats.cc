@@ -12,10 +12,12 @@ namespace {
 namespace po = boost::program_options;
 
 /// Bytes per token as told, as the records count them, or of the split that was named.
-Result<stats::Scale> choose_scale(const po::variables_map& v, const SampleInput& candidate, const SampleInput& baseline) {
+Result<stats::Scale> choose_scale(const po::variables_map& v, const SampleInput& candidate,
+                                  const SampleInput& baseline) {
   if (v.count("bytes-per-token") != 0) {
     const double bytes = v["bytes-per-token"].as<double>();
-    if (!std::isfinite(bytes) || bytes <= 0.0) return Error{Errc::kUsage, "--bytes-per-token", "must be a positive number"};
+    if (!std::isfinite(bytes) || bytes <= 0.0)
+      return Error{Errc::kUsage, "--bytes-per-token", "must be a positive number"};
     if (v.count("split") != 0) return Error{Errc::kUsage, "--bytes-per-token", "cannot be combined with --split"};
     return stats::Scale{bytes, "as given"};
   }
@@ -26,7 +28,8 @@ Result<stats::Scale> choose_scale(const po::variables_map& v, const SampleInput&
   if (candidate.scale) return *candidate.scale;
   if (baseline.scale) return *baseline.scale;
   const stats::Split& usual = stats::splits().front();
-  return stats::Scale{usual.bytes_per_token, fmt::format("assumed {}: {}; --split names another", usual.name, usual.about)};
+  return stats::Scale{usual.bytes_per_token,
+                      fmt::format("assumed {}: {}; --split names another", usual.name, usual.about)};
 }
 
 }  // namespace
@@ -35,19 +38,22 @@ ExitCode run_stats(const Arguments& arguments) {
   std::string names;
   for (const stats::Split& s : stats::splits()) names += fmt::format("{}{}", names.empty() ? "" : ", ", s.name);
   Parser parser("fairway stats SCORES... --baseline SCORES... [options]",
-                "Tests whether the candidate's bits per byte over seeds are lower than the baseline's by more than chance: Welch's t-test, one-sided,\n"
-                "with no margin and with the challenge's .005 nats per token (or --margin). A baseline of one number is a constant: one-sample test.\n"
-                "SCORES: numbers; or MEAN:SD:COUNT as published; or a record folder (submission.json, logs); or runs of `fairway train` (replay.json).\n"
+                "Tests whether the candidate's bits per byte over seeds are lower than the baseline's by more than "
+                "chance: Welch's t-test, one-sided,\n"
+                "with no margin and with the challenge's .005 nats per token (or --margin). A baseline of one number "
+                "is a constant: one-sample test.\n"
+                "SCORES: numbers; or MEAN:SD:COUNT as published; or a record folder (submission.json, logs); or runs "
+                "of `fairway train` (replay.json).\n"
                 "Exit code 0: significant at alpha with the margin; 1: not.");
   parser.positional_list("SCORES", "the candidate");
-  parser.options().add_options()
-      ("baseline", po::value<std::vector<std::string>>()->multitoken()->composing()->required(), "what it is compared with")
-      ("margin", po::value<double>(), "how much lower it must be; needs --unit")
-      ("unit", po::value<std::string>(), "of the margin: nats-per-token, nats-per-byte or bpb")
-      ("alpha", po::value<double>()->default_value(stats::kRuleAlpha, "0.01"), "level of the test")
-      ("split", po::value<std::string>(), ("tokenizer and validation split, for nats per token: " + names).c_str())
-      ("bytes-per-token", po::value<double>(), "the same as a number")
-      ("format", po::value<std::string>()->default_value("text"), "text or json");
+  parser.options().add_options()(
+      "baseline", po::value<std::vector<std::string>>()->multitoken()->composing()->required(),
+      "what it is compared with")("margin", po::value<double>(), "how much lower it must be; needs --unit")(
+      "unit", po::value<std::string>(), "of the margin: nats-per-token, nats-per-byte or bpb")(
+      "alpha", po::value<double>()->default_value(stats::kRuleAlpha, "0.01"), "level of the test")(
+      "split", po::value<std::string>(), ("tokenizer and validation split, for nats per token: " + names).c_str())(
+      "bytes-per-token", po::value<double>(), "the same as a number")(
+      "format", po::value<std::string>()->default_value("text"), "text or json");
   bool help = false;
   FAIRWAY_ASSIGN(auto v, parser.parse(arguments, help));
   if (help) return 0;
@@ -59,11 +65,13 @@ ExitCode run_stats(const Arguments& arguments) {
   if (v.count("margin") != v.count("unit")) {
     const bool unit_missing = v.count("margin") != 0;
     return Error{Errc::kUsage, unit_missing ? "--margin" : "--unit",
-                 fmt::format("needs {} too: .005 nats per token, .005 nats per byte and .005 bpb are three margins", unit_missing ? "--unit" : "--margin")};
+                 fmt::format("needs {} too: .005 nats per token, .005 nats per byte and .005 bpb are three margins",
+                             unit_missing ? "--unit" : "--margin")};
   }
   if (v.count("margin") != 0) {
     margin.value = v["margin"].as<double>();
-    if (!std::isfinite(margin.value) || margin.value < 0.0) return Error{Errc::kUsage, "--margin", "must be a number of at least 0"};
+    if (!std::isfinite(margin.value) || margin.value < 0.0)
+      return Error{Errc::kUsage, "--margin", "must be a number of at least 0"};
     FAIRWAY_ASSIGN(margin.unit, stats::parse_unit(v["unit"].as<std::string>()));
   }
   FAIRWAY_ASSIGN(auto candidate, read_sample(v["SCORES"].as<std::vector<std::string>>(), "candidate"));

@@ -18,7 +18,10 @@ Decoded decode(std::string_view text) {
   const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
   const uint8_t lead = byte(0);
   if (lead < 0x80) return {lead, 1};
-  const size_t size = lead >= 0xf0 && lead < 0xf8 ? 4 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xc0 && lead < 0xe0 ? 2 : 0;
+  const size_t size = lead >= 0xf0 && lead < 0xf8   ? 4
+                      : lead >= 0xe0 && lead < 0xf0 ? 3
+                      : lead >= 0xc0 && lead < 0xe0 ? 2
+                                                    : 0;
   if (size == 0 || text.size() < size) return {};
   uint32_t code = lead & (0x7fu >> size);
   for (size_t i = 1; i < size; ++i) {
@@ -35,11 +38,13 @@ bool acts(uint32_t code) {
   struct Range {
     uint32_t first, last;
   };
-  static constexpr Range kRanges[] = {{0x00, 0x1f},     {0x7f, 0x9f},     {0xad, 0xad},     {0x600, 0x605},     {0x61c, 0x61c},    {0x6dd, 0x6dd},
-                                      {0x70f, 0x70f},   {0x180e, 0x180e}, {0x200b, 0x200f}, {0x2028, 0x202e},   {0x2060, 0x206f},  {0xfdd0, 0xfdef},
+  static constexpr Range kRanges[] = {{0x00, 0x1f},     {0x7f, 0x9f},     {0xad, 0xad},     {0x600, 0x605},
+                                      {0x61c, 0x61c},   {0x6dd, 0x6dd},   {0x70f, 0x70f},   {0x180e, 0x180e},
+                                      {0x200b, 0x200f}, {0x2028, 0x202e}, {0x2060, 0x206f}, {0xfdd0, 0xfdef},
                                       {0xfeff, 0xfeff}, {0xfff9, 0xfffb}, {0xfffe, 0xffff}, {0xe0000, 0xe0fff}};
   if ((code & 0xfffe) == 0xfffe) return true;
-  return std::any_of(std::begin(kRanges), std::end(kRanges), [&](const Range& r) { return code >= r.first && code <= r.last; });
+  return std::any_of(std::begin(kRanges), std::end(kRanges),
+                     [&](const Range& r) { return code >= r.first && code <= r.last; });
 }
 
 /// Marks a character of the start of valid UTF-8; continuation bytes are no starts.
@@ -58,8 +63,9 @@ bool is_plain(std::string_view word) {
     if (hex_run >= 7) return false;  // may name a commit
   }
   const auto starts = [&](std::string_view prefix) {
-    return word.size() >= prefix.size() &&
-           std::equal(prefix.begin(), prefix.end(), word.begin(), [](char p, char w) { return p == (w >= 'A' && w <= 'Z' ? w + 32 : w); });
+    return word.size() >= prefix.size() && std::equal(prefix.begin(), prefix.end(), word.begin(), [](char p, char w) {
+             return p == (w >= 'A' && w <= 'Z' ? w + 32 : w);
+           });
   };
   return !starts("www.") && !starts("(www.") && !starts("gh-") && !starts("(gh-");
 }
@@ -117,12 +123,23 @@ std::string markup_escape(std::string_view text, size_t max_bytes) {
   std::string out;
   for (char c : visible(text, max_bytes)) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\'': out += "&#39;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      default:
+        out += c;
     }
   }
   return out;
@@ -148,7 +165,8 @@ std::string markdown_prose(std::string_view text, size_t max_bytes) {
     const std::string_view word = std::string_view(shown).substr(i, end - i);
     i = end;
     if (!is_plain(word)) {
-      const size_t last = word.find_last_not_of(",;:."), kept = last == std::string_view::npos ? word.size() : last + 1;  // the sentence's own stays outside
+      const size_t last = word.find_last_not_of(",;:."),
+                   kept = last == std::string_view::npos ? word.size() : last + 1;  // the sentence's own stays outside
       if (!code.empty()) code += ' ';
       code += word.substr(0, kept);
       if (kept < word.size()) {
@@ -178,7 +196,9 @@ std::string uri_path(std::string_view path) {
   return out;
 }
 
-size_t width_columns(std::string_view text) { return static_cast<size_t>(std::count_if(text.begin(), text.end(), starts_character)); }
+size_t width_columns(std::string_view text) {
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), starts_character));
+}
 
 std::vector<std::string> wrap(std::string_view text, int width_columns) {
   const size_t width = static_cast<size_t>(std::max(width_columns, 20));
@@ -202,7 +222,8 @@ std::vector<std::string> wrap(std::string_view text, int width_columns) {
     }
     while (columns > width) {
       size_t bytes = 0;
-      for (size_t seen = 0; bytes < word.size() && (seen < width || !starts_character(word[bytes])); ++bytes) seen += starts_character(word[bytes]) ? 1 : 0;
+      for (size_t seen = 0; bytes < word.size() && (seen < width || !starts_character(word[bytes])); ++bytes)
+        seen += starts_character(word[bytes]) ? 1 : 0;
       lines.back() += word.substr(0, bytes);
       lines.emplace_back();
       word.remove_prefix(bytes);

@@ -43,9 +43,11 @@ std::string subject(const Report& r) {
 }
 
 std::string check_html(const Check& c) {
-  std::string out = fmt::format("<div class=\"check\">{} <code>{}</code><p>{}</p>", badge(c.status), markup_escape(c.id), markup_escape(c.message));
+  std::string out = fmt::format("<div class=\"check\">{} <code>{}</code><p>{}</p>", badge(c.status),
+                                markup_escape(c.id), markup_escape(c.message));
   if (!c.claimed.empty() || !c.measured.empty()) {
-    out += fmt::format("<p>claimed <code>{}</code>, measured <code>{}</code></p>", c.claimed.empty() ? "–" : markup_escape(c.claimed),
+    out += fmt::format("<p>claimed <code>{}</code>, measured <code>{}</code></p>",
+                       c.claimed.empty() ? "–" : markup_escape(c.claimed),
                        c.measured.empty() ? "–" : markup_escape(c.measured));
   }
   if (!c.evidence.empty()) {
@@ -55,12 +57,15 @@ std::string check_html(const Check& c) {
     }
     out += "</ul>";
   }
-  if (const Rule* rule = find_rule(c.id); rule != nullptr && (c.status == Verdict::kFail || c.status == Verdict::kReview)) {
-    out += fmt::format("<details><summary>The rule: {}</summary><p>{}</p><p><b>Why.</b> {}</p>", markup_escape(rule->title), markup_escape(rule->rule),
-                       markup_escape(rule->why));
+  if (const Rule* rule = find_rule(c.id);
+      rule != nullptr && (c.status == Verdict::kFail || c.status == Verdict::kReview)) {
+    out += fmt::format("<details><summary>The rule: {}</summary><p>{}</p><p><b>Why.</b> {}</p>",
+                       markup_escape(rule->title), markup_escape(rule->rule), markup_escape(rule->why));
     if (*rule->legal != '\0') out += fmt::format("<p><b>What is legal.</b> {}</p>", markup_escape(rule->legal));
     out += fmt::format("<p class=\"meta\">Settled by {}", markup_escape(rule->source));
-    if (*rule->url != '\0') out += fmt::format(", <a href=\"{0}\" rel=\"noreferrer\">{0}</a>", markup_escape(rule->url));  // from the registry, not from a report
+    if (*rule->url != '\0')
+      out += fmt::format(", <a href=\"{0}\" rel=\"noreferrer\">{0}</a>",
+                         markup_escape(rule->url));  // from the registry, not from a report
     out += "</p></details>";
   }
   return out + "</div>\n";
@@ -69,18 +74,23 @@ std::string check_html(const Check& c) {
 /// One row a report: verdict, what is being judged, the counts and the checks that need attention.
 std::string board(std::span<const Report> reports) {
   std::string out =
-      "<table><thead><tr><th>verdict</th><th>subject</th><th class=\"n wide\">fail</th><th class=\"n wide\">review</th><th class=\"n wide\">pass</th>"
+      "<table><thead><tr><th>verdict</th><th>subject</th><th class=\"n wide\">fail</th><th class=\"n "
+      "wide\">review</th><th class=\"n wide\">pass</th>"
       "<th>needs attention</th></tr></thead><tbody>\n";
   for (size_t i = 0; i < reports.size(); ++i) {
     const Report& r = reports[i];
     std::string attention;
     for (Verdict v : {Verdict::kFail, Verdict::kReview}) {
       for (const Check& c : r.checks) {
-        if (c.status == v) attention += fmt::format("{}<code>{}</code>", attention.empty() ? "" : ", ", markup_escape(c.id));
+        if (c.status == v)
+          attention += fmt::format("{}<code>{}</code>", attention.empty() ? "" : ", ", markup_escape(c.id));
       }
     }
-    out += fmt::format("<tr class=\"is-{}\"><td>{}</td><td><a href=\"#r{}\">{}</a></td><td class=\"n wide\">{}</td><td class=\"n wide\">{}</td><td class=\"n wide\">{}</td><td>{}</td></tr>\n",
-                       verdict_name(r.verdict()), badge(r.verdict()), i, subject(r), r.count(Verdict::kFail), r.count(Verdict::kReview), r.count(Verdict::kPass), attention);
+    out += fmt::format(
+        "<tr class=\"is-{}\"><td>{}</td><td><a href=\"#r{}\">{}</a></td><td class=\"n wide\">{}</td><td class=\"n "
+        "wide\">{}</td><td class=\"n wide\">{}</td><td>{}</td></tr>\n",
+        verdict_name(r.verdict()), badge(r.verdict()), i, subject(r), r.count(Verdict::kFail),
+        r.count(Verdict::kReview), r.count(Verdict::kPass), attention);
   }
   return out + "</tbody></table>\n";
 }
@@ -90,17 +100,23 @@ std::string board(std::span<const Report> reports) {
 std::string to_html(std::span<const Report> reports, const std::string& title) {
   int64_t counts[4] = {};
   for (const Report& r : reports) ++counts[static_cast<int>(r.verdict())];
-  const int64_t failed = counts[static_cast<int>(Verdict::kFail)], review = counts[static_cast<int>(Verdict::kReview)], passed = counts[static_cast<int>(Verdict::kPass)];
+  const int64_t failed = counts[static_cast<int>(Verdict::kFail)], review = counts[static_cast<int>(Verdict::kReview)],
+                passed = counts[static_cast<int>(Verdict::kPass)];
   std::string out = fmt::format(
-      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
-      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">\n"
-      "<meta name=\"referrer\" content=\"no-referrer\"><title>{0}</title><style>{1}</style></head><body>\n<h1>{0}</h1>\n",
+      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+      "content=\"width=device-width,initial-scale=1\">\n"
+      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; base-uri "
+      "'none'; form-action 'none'\">\n"
+      "<meta name=\"referrer\" "
+      "content=\"no-referrer\"><title>{0}</title><style>{1}</style></head><body>\n<h1>{0}</h1>\n",
       markup_escape(title), kStyle);
   const bool many = reports.size() > 1;
   if (many) {
     out += fmt::format(
-        "<input type=\"radio\" name=\"f\" id=\"f-all\" checked><input type=\"radio\" name=\"f\" id=\"f-fail\"><input type=\"radio\" name=\"f\" id=\"f-review\">"
-        "<input type=\"radio\" name=\"f\" id=\"f-pass\">\n<nav><label for=\"f-all\">all {}</label><label for=\"f-fail\">fail {}</label>"
+        "<input type=\"radio\" name=\"f\" id=\"f-all\" checked><input type=\"radio\" name=\"f\" id=\"f-fail\"><input "
+        "type=\"radio\" name=\"f\" id=\"f-review\">"
+        "<input type=\"radio\" name=\"f\" id=\"f-pass\">\n<nav><label for=\"f-all\">all {}</label><label "
+        "for=\"f-fail\">fail {}</label>"
         "<label for=\"f-review\">review {}</label><label for=\"f-pass\">pass {}</label></nav>\n",
         reports.size(), failed, review, passed);
   }
@@ -108,9 +124,11 @@ std::string to_html(std::span<const Report> reports, const std::string& title) {
   if (many) out += board(reports);
   for (size_t i = 0; i < reports.size(); ++i) {
     const Report& r = reports[i];
-    out += fmt::format("<details class=\"report is-{}\"{}><summary>{} <h2>{}</h2></summary>\n<div id=\"r{}\"></div>", verdict_name(r.verdict()), many ? "" : " open",
-                       badge(r.verdict()), subject(r), i);  // a link to something inside unfolds the report
-    if (!r.subject_sha256.empty()) out += fmt::format("<p class=\"meta\">sha256 <code>{}</code></p>\n", markup_escape(r.subject_sha256));
+    out += fmt::format("<details class=\"report is-{}\"{}><summary>{} <h2>{}</h2></summary>\n<div id=\"r{}\"></div>",
+                       verdict_name(r.verdict()), many ? "" : " open", badge(r.verdict()), subject(r),
+                       i);  // a link to something inside unfolds the report
+    if (!r.subject_sha256.empty())
+      out += fmt::format("<p class=\"meta\">sha256 <code>{}</code></p>\n", markup_escape(r.subject_sha256));
     for (Verdict v : {Verdict::kFail, Verdict::kReview, Verdict::kPass, Verdict::kSkip}) {
       for (const Check& c : r.checks) {
         if (c.status == v) out += check_html(c);
@@ -118,8 +136,10 @@ std::string to_html(std::span<const Report> reports, const std::string& title) {
     }
     out += "</details>\n";
   }
-  out += fmt::format("</main><footer>Fairway {}. fail: the tool can show it; review: a person must look; skip: not applicable or not checked.</footer></body></html>\n",
-                     markup_escape(replay::version()));
+  out += fmt::format(
+      "</main><footer>Fairway {}. fail: the tool can show it; review: a person must look; skip: not applicable or not "
+      "checked.</footer></body></html>\n",
+      markup_escape(replay::version()));
   return out;
 }
 

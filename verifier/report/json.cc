@@ -20,15 +20,19 @@ bool is_plain_number(std::string_view text) {
   const size_t whole = std::min(text.find('.'), text.size());
   const std::string_view fraction = whole < text.size() ? text.substr(whole + 1) : "0";
   return whole > 0 && !fraction.empty() && text.size() <= 16 && (whole == 1 || text.front() != '0') &&
-         std::all_of(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(whole), is_digit) && std::all_of(fraction.begin(), fraction.end(), is_digit);
+         std::all_of(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(whole), is_digit) &&
+         std::all_of(fraction.begin(), fraction.end(), is_digit);
 }
 
-ordered_json value_of(const std::string& text) { return is_plain_number(text) ? ordered_json::parse(text) : ordered_json(text); }
+ordered_json value_of(const std::string& text) {
+  return is_plain_number(text) ? ordered_json::parse(text) : ordered_json(text);
+}
 
 /// Reads members of one object, remembering the first that is wrong.
 class Reader {
  public:
-  Reader(const json& object, std::string pointer, std::string& problem) : object_(object), pointer_(std::move(pointer)), problem_(problem) {
+  Reader(const json& object, std::string pointer, std::string& problem)
+      : object_(object), pointer_(std::move(pointer)), problem_(problem) {
     if (!object.is_object()) wrong("", "must be an object");
   }
 
@@ -49,11 +53,13 @@ class Reader {
     return j != nullptr ? j->get<std::string>() : "";
   }
   std::string text_or_number(const char* key) {
-    const json* j = get(key, false, "a string or a number", [](const json& v) { return v.is_string() || v.is_number(); });
+    const json* j =
+        get(key, false, "a string or a number", [](const json& v) { return v.is_string() || v.is_number(); });
     return j == nullptr ? "" : j->is_string() ? j->get<std::string>() : j->dump();
   }
   int64_t line(const char* key) {
-    const json* j = get(key, false, "a line number", [](const json& v) { return v.is_number_unsigned() && v.get<uint64_t>() <= INT64_MAX; });
+    const json* j = get(key, false, "a line number",
+                        [](const json& v) { return v.is_number_unsigned() && v.get<uint64_t>() <= INT64_MAX; });
     return j != nullptr ? j->get<int64_t>() : 0;
   }
   const json& list(const char* key) {
@@ -64,7 +70,9 @@ class Reader {
 
  private:
   void wrong(const char* key, const char* what) {
-    if (problem_.empty()) problem_ = fmt::format("{}{}{} {}", pointer_.empty() && *key == '\0' ? "the report" : pointer_, *key == '\0' ? "" : "/", key, what);
+    if (problem_.empty())
+      problem_ = fmt::format("{}{}{} {}", pointer_.empty() && *key == '\0' ? "the report" : pointer_,
+                             *key == '\0' ? "" : "/", key, what);
   }
   const json& object_;
   std::string pointer_;
@@ -108,7 +116,8 @@ std::string to_json(const Report& report) {
 
 Result<Report> from_json(std::string_view text, const std::string& where) {
   const json root = json::parse(text, nullptr, false);
-  if (root.is_discarded()) return Error{Errc::kData, where, "is not JSON; a report is made with --format json or jsonl"};
+  if (root.is_discarded())
+    return Error{Errc::kData, where, "is not JSON; a report is made with --format json or jsonl"};
   std::string problem;
   Report report;
   Reader top(root, "", problem);
@@ -143,7 +152,8 @@ Result<Report> from_json(std::string_view text, const std::string& where) {
     report.checks.push_back(std::move(c));
   }
   if (problem.empty() && verdict != verdict_name(report.verdict())) {
-    problem = fmt::format("/verdict is not what the checks amount to, {}; the report was edited", verdict_name(report.verdict()));
+    problem = fmt::format("/verdict is not what the checks amount to, {}; the report was edited",
+                          verdict_name(report.verdict()));
   }
   if (!problem.empty()) return Error{Errc::kData, where, problem};
   return report;

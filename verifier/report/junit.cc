@@ -10,9 +10,11 @@ namespace {
 std::string details(const Check& c) {
   std::string out;
   if (!c.claimed.empty() || !c.measured.empty()) {
-    out += fmt::format("claimed {}, measured {}\n", c.claimed.empty() ? "-" : markup_escape(c.claimed), c.measured.empty() ? "-" : markup_escape(c.measured));
+    out += fmt::format("claimed {}, measured {}\n", c.claimed.empty() ? "-" : markup_escape(c.claimed),
+                       c.measured.empty() ? "-" : markup_escape(c.measured));
   }
-  for (const Evidence& e : c.evidence) out += markup_escape(place(e)) + (e.note.empty() ? "" : ": " + markup_escape(e.note)) + "\n";
+  for (const Evidence& e : c.evidence)
+    out += markup_escape(place(e)) + (e.note.empty() ? "" : ": " + markup_escape(e.note)) + "\n";
   return out;
 }
 
@@ -21,10 +23,16 @@ std::string test_case(const Check& c) {
   const size_t dot = id.find('.');
   const std::string head = fmt::format("    <testcase classname=\"fairway.{}\" name=\"{}\"", id.substr(0, dot), id);
   switch (c.status) {
-    case Verdict::kPass: return head + "/>\n";
-    case Verdict::kSkip: return fmt::format("{}>\n      <skipped message=\"{}\"/>\n    </testcase>\n", head, message);
-    case Verdict::kFail: return fmt::format("{}>\n      <failure type=\"fail\" message=\"{}\">{}</failure>\n    </testcase>\n", head, message, details(c));
-    case Verdict::kReview: return fmt::format("{}>\n      <error type=\"review\" message=\"{}\">{}</error>\n    </testcase>\n", head, message, details(c));
+    case Verdict::kPass:
+      return head + "/>\n";
+    case Verdict::kSkip:
+      return fmt::format("{}>\n      <skipped message=\"{}\"/>\n    </testcase>\n", head, message);
+    case Verdict::kFail:
+      return fmt::format("{}>\n      <failure type=\"fail\" message=\"{}\">{}</failure>\n    </testcase>\n", head,
+                         message, details(c));
+    case Verdict::kReview:
+      return fmt::format("{}>\n      <error type=\"review\" message=\"{}\">{}</error>\n    </testcase>\n", head,
+                         message, details(c));
   }
   return "";
 }
@@ -39,21 +47,26 @@ std::string to_junit(std::span<const Report> reports) {
     for (const Check& c : r.checks) cases += test_case(c);
     int64_t undecided = r.count(Verdict::kReview), cases_count = static_cast<int64_t>(r.checks.size());
     if (undecided == 0 && r.verdict() == Verdict::kReview) {  // nothing passed: no CI may show that as a success
-      cases += "    <testcase classname=\"fairway\" name=\"verdict\">\n      <error type=\"review\" message=\"no check passed\"/>\n    </testcase>\n";
+      cases +=
+          "    <testcase classname=\"fairway\" name=\"verdict\">\n      <error type=\"review\" message=\"no check "
+          "passed\"/>\n    </testcase>\n";
       undecided = 1;
       ++cases_count;
     }
     std::string name = markup_escape(r.subject_path);
     if (!r.subject_ref.empty()) name += " at " + markup_escape(r.subject_ref);
-    suites += fmt::format("  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\">\n{}  </testsuite>\n", name, cases_count,
-                          r.count(Verdict::kFail), undecided, r.count(Verdict::kSkip), cases);
+    suites += fmt::format(
+        "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\">\n{}  </testsuite>\n", name,
+        cases_count, r.count(Verdict::kFail), undecided, r.count(Verdict::kSkip), cases);
     tests += cases_count;
     failures += r.count(Verdict::kFail);
     errors += undecided;
     skipped += r.count(Verdict::kSkip);
   }
-  return fmt::format("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"fairway\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\">\n{}</testsuites>\n",
-                     tests, failures, errors, skipped, suites);
+  return fmt::format(
+      "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"fairway\" tests=\"{}\" failures=\"{}\" "
+      "errors=\"{}\" skipped=\"{}\">\n{}</testsuites>\n",
+      tests, failures, errors, skipped, suites);
 }
 
 }  // namespace fairway::verifier

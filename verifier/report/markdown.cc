@@ -8,16 +8,20 @@
 namespace fairway::verifier {
 namespace {
 
-constexpr size_t kMessageBytes = 600;   // a cell; the JSON report has all of it
+constexpr size_t kMessageBytes = 600;  // a cell; the JSON report has all of it
 constexpr size_t kNoteBytes = 300;
 constexpr size_t kReservedBytes = 400;  // for the lines that say what was left out
 
 const char* mark(Verdict v) {
   switch (v) {
-    case Verdict::kPass: return "✅ pass";
-    case Verdict::kFail: return "❌ **fail**";
-    case Verdict::kReview: return "⚠️ **review**";
-    case Verdict::kSkip: return "➖ skip";
+    case Verdict::kPass:
+      return "✅ pass";
+    case Verdict::kFail:
+      return "❌ **fail**";
+    case Verdict::kReview:
+      return "⚠️ **review**";
+    case Verdict::kSkip:
+      return "➖ skip";
   }
   return "";
 }
@@ -46,8 +50,9 @@ std::vector<const Check*> by_urgency(const Report& report) {
 std::string row(const Check& c) {
   std::string message = markdown_prose(c.message, kMessageBytes);
   if (!c.claimed.empty() || !c.measured.empty()) {
-    message += fmt::format(" <br>claimed {}, measured {}", c.claimed.empty() ? "–" : markdown_code(c.claimed, kNoteBytes),
-                           c.measured.empty() ? "–" : markdown_code(c.measured, kNoteBytes));
+    message +=
+        fmt::format(" <br>claimed {}, measured {}", c.claimed.empty() ? "–" : markdown_code(c.claimed, kNoteBytes),
+                    c.measured.empty() ? "–" : markdown_code(c.measured, kNoteBytes));
   }
   return fmt::format("| {} | {} | {} |\n", mark(c.status), cell(markdown_code(c.id)), cell(message));
 }
@@ -69,10 +74,12 @@ std::string to_markdown(std::span<const Report> reports) {
   Bounded out;
   int64_t checks_left = 0, places_left = 0, reports_left = 0;
   for (const Report& r : reports) {
-    std::string head = fmt::format("### Fairway: {}\n\n{}", mark(r.verdict()), markdown_code(r.subject_path, kNoteBytes));
+    std::string head =
+        fmt::format("### Fairway: {}\n\n{}", mark(r.verdict()), markdown_code(r.subject_path, kNoteBytes));
     if (!r.subject_ref.empty()) head += fmt::format(" at {}", markdown_code(r.subject_ref, kNoteBytes));
-    head += fmt::format(": {} failed, {} to review, {} passed, {} skipped\n\n| | check | |\n|---|---|---|\n", r.count(Verdict::kFail), r.count(Verdict::kReview),
-                        r.count(Verdict::kPass), r.count(Verdict::kSkip));
+    head += fmt::format(": {} failed, {} to review, {} passed, {} skipped\n\n| | check | |\n|---|---|---|\n",
+                        r.count(Verdict::kFail), r.count(Verdict::kReview), r.count(Verdict::kPass),
+                        r.count(Verdict::kSkip));
     if (reports_left > 0 || !out.add(head)) {
       ++reports_left;
       continue;
@@ -84,9 +91,11 @@ std::string to_markdown(std::span<const Report> reports) {
     out.add("\n");
     for (const Check* c : order) {
       if (c->evidence.empty() || c->status == Verdict::kSkip) continue;
-      const bool open = out.add(fmt::format("<details><summary>{}: {} places</summary>\n\n", markup_escape(c->id), c->evidence.size()));
+      const bool open = out.add(
+          fmt::format("<details><summary>{}: {} places</summary>\n\n", markup_escape(c->id), c->evidence.size()));
       for (const Evidence& e : c->evidence) {
-        const std::string line = fmt::format("* {}{}\n", markdown_code(place(e), kNoteBytes), e.note.empty() ? "" : ": " + markdown_prose(e.note, kNoteBytes));
+        const std::string line = fmt::format("* {}{}\n", markdown_code(place(e), kNoteBytes),
+                                             e.note.empty() ? "" : ": " + markdown_prose(e.note, kNoteBytes));
         if (places_left > 0 || !open || !out.add(line)) ++places_left;
       }
       if (open) out.text += "\n</details>\n\n";
@@ -99,7 +108,8 @@ std::string to_markdown(std::span<const Report> reports) {
   count(reports_left, "reports");
   count(checks_left, "checks");
   count(places_left, "places");
-  if (!left.empty()) out.text += fmt::format("\n**Left out, as a comment holds no more:** {}. The JSON report has everything.\n", left);
+  if (!left.empty())
+    out.text += fmt::format("\n**Left out, as a comment holds no more:** {}. The JSON report has everything.\n", left);
   return out.text;
 }
 

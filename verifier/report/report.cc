@@ -41,22 +41,28 @@ int exit_code(std::span<const Report> reports) {
 
 const char* verdict_name(Verdict verdict) {
   switch (verdict) {
-    case Verdict::kPass: return "pass";
-    case Verdict::kFail: return "fail";
-    case Verdict::kReview: return "review";
-    case Verdict::kSkip: return "skip";
+    case Verdict::kPass:
+      return "pass";
+    case Verdict::kFail:
+      return "fail";
+    case Verdict::kReview:
+      return "review";
+    case Verdict::kSkip:
+      return "skip";
   }
   return "";
 }
 
 std::string place(const Evidence& e) {
   if (e.line <= 0) return e.file;
-  return e.end_line > e.line ? fmt::format("{}:{}-{}", e.file, e.line, e.end_line) : fmt::format("{}:{}", e.file, e.line);
+  return e.end_line > e.line ? fmt::format("{}:{}-{}", e.file, e.line, e.end_line)
+                             : fmt::format("{}:{}", e.file, e.line);
 }
 
 Result<Format> parse_format(const std::string& name) {
-  static constexpr std::pair<const char*, Format> kNames[] = {{"text", Format::kText},   {"json", Format::kJson},   {"jsonl", Format::kJsonl},
-                                                              {"sarif", Format::kSarif}, {"junit", Format::kJunit}, {"markdown", Format::kMarkdown}};
+  static constexpr std::pair<const char*, Format> kNames[] = {
+      {"text", Format::kText},   {"json", Format::kJson},   {"jsonl", Format::kJsonl},
+      {"sarif", Format::kSarif}, {"junit", Format::kJunit}, {"markdown", Format::kMarkdown}};
   for (const auto& [known, format] : kNames) {
     if (name == known) return format;
   }
@@ -72,14 +78,18 @@ Result<std::string> render(Format format, std::span<const Report> reports, const
       for (const Report& r : reports) out += to_text(r, options.colour, options.width_columns);
       return out;
     case Format::kJson:
-      if (reports.size() != 1) return Error{Errc::kUsage, "--format", "json holds one report; use jsonl, which has one a line"};
+      if (reports.size() != 1)
+        return Error{Errc::kUsage, "--format", "json holds one report; use jsonl, which has one a line"};
       return to_json(reports[0]);
     case Format::kJsonl:
       for (const Report& r : reports) out += to_json(r);
       return out;
-    case Format::kSarif: return to_sarif(reports);
-    case Format::kJunit: return to_junit(reports);
-    case Format::kMarkdown: return to_markdown(reports);
+    case Format::kSarif:
+      return to_sarif(reports);
+    case Format::kJunit:
+      return to_junit(reports);
+    case Format::kMarkdown:
+      return to_markdown(reports);
   }
   FAIRWAY_CHECK(false);
 }

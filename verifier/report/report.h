@@ -1,6 +1,7 @@
 /// What a verification says: a list of checks and a verdict, in the formats people and programs read.
 ///
-/// Text in a report may come from untrusted files. It is kept as it was found; each format makes it safe for its reader (escape.h).
+/// Text in a report may come from untrusted files. It is kept as it was found; each format makes it safe for its reader
+/// (escape.h).
 #pragma once
 
 #include <cstdint>
@@ -18,8 +19,8 @@ enum class Verdict { kPass, kFail, kReview, kSkip };
 /// A place that shows what a check says.
 struct Evidence {
   std::string file;
-  int64_t line = 0;      ///< from 1; 0: the file as a whole
-  int64_t end_line = 0;  ///< the last line of a range; 0: `line` alone
+  int64_t line = 0;       ///< from 1; 0: the file as a whole
+  int64_t end_line = 0;   ///< the last line of a range; 0: `line` alone
   std::string note = {};  ///< what is to be seen there; may be empty
 };
 
@@ -56,29 +57,32 @@ std::string place(const Evidence& evidence);
 /// The exit code of several reports: 1 if one failed, else 2 if one is undecided or there is none, else 0.
 int exit_code(std::span<const Report> reports);
 
-/// For a person: checks by group, wrapped at `width_columns`, colour if asked; ends with "verdict: ...". No escape, control or
-/// direction-changing character of an untrusted file reaches the terminal.
+/// For a person: checks by group, wrapped at `width_columns`, colour if asked; ends with "verdict: ...". No escape,
+/// control or direction-changing character of an untrusted file reaches the terminal.
 std::string to_text(const Report& report, bool colour, int width_columns = 100);
 
 /// One line of JSON with the fixed shape of report.schema.json, in ASCII. A byte that is no UTF-8 becomes U+FFFD.
 std::string to_json(const Report& report);
 
-/// Reads what to_json wrote. Error kData naming `where` and the JSON pointer of what is missing or has the wrong type. Unknown keys are
-/// ignored, so that a newer Fairway's reports can be read; ids need not be registered.
+/// Reads what to_json wrote. Error kData naming `where` and the JSON pointer of what is missing or has the wrong type.
+/// Unknown keys are ignored, so that a newer Fairway's reports can be read; ids need not be registered.
 Result<Report> from_json(std::string_view text, const std::string& where);
 
-/// A SARIF 2.1.0 log with one run: every registered rule with its help, and one result for each check that failed or needs a person.
+/// A SARIF 2.1.0 log with one run: every registered rule with its help, and one result for each check that failed or
+/// needs a person.
 ///
-/// Both are results of kind "fail", levels as registered and "warning": code scanning shows no other kind to people. What passed or was
-/// skipped is listed in the run's properties. Files are relative to the repository: the subject's path, then the evidence's.
+/// Both are results of kind "fail", levels as registered and "warning": code scanning shows no other kind to people.
+/// What passed or was skipped is listed in the run's properties. Files are relative to the repository: the subject's
+/// path, then the evidence's.
 std::string to_sarif(std::span<const Report> reports);
 
-/// JUnit XML: a suite for each report, a case for each check. A failed check is a failure; one that a person must look at is an error,
-/// so that no CI shows it as passed; a report without checks has one such error.
+/// JUnit XML: a suite for each report, a case for each check. A failed check is a failure; one that a person must look
+/// at is an error, so that no CI shows it as passed; a report without checks has one such error.
 std::string to_junit(std::span<const Report> reports);
 
-/// A pull-request comment in GitHub's Markdown: the verdict, a table of checks, evidence to unfold. At most kMarkdownMaxBytes; what did
-/// not fit is counted in its last lines. Nothing from untrusted text becomes markup, a link or a mention.
+/// A pull-request comment in GitHub's Markdown: the verdict, a table of checks, evidence to unfold. At most
+/// kMarkdownMaxBytes; what did not fit is counted in its last lines. Nothing from untrusted text becomes markup, a link
+/// or a mention.
 std::string to_markdown(std::span<const Report> reports);
 inline constexpr size_t kMarkdownMaxBytes = 65000;  ///< GitHub takes 65,536 characters
 

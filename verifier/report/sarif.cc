@@ -31,7 +31,8 @@ std::string pascal_case(std::string_view id) {
 }
 
 ordered_json rule_json(const Rule& r) {
-  std::string text = fmt::format("{}\n\nWhy: {}", r.rule, r.why), markdown = fmt::format("{}\n\n**Why.** {}", r.rule, r.why);
+  std::string text = fmt::format("{}\n\nWhy: {}", r.rule, r.why),
+              markdown = fmt::format("{}\n\n**Why.** {}", r.rule, r.why);
   if (*r.legal != '\0') {
     text += fmt::format("\n\nWhat is legal: {}", r.legal);
     markdown += fmt::format("\n\n**What is legal.** {}", r.legal);
@@ -55,7 +56,8 @@ std::string repository_path(const Report& report, std::string_view file) {
   std::string folder = report.subject_path;
   while (folder.starts_with("./")) folder.erase(0, 2);
   while (!folder.empty() && folder.back() == '/') folder.pop_back();
-  if (folder == "." || folder.starts_with('/') || ("/" + folder + "/").find("/../") != std::string::npos) folder.clear();
+  if (folder == "." || folder.starts_with('/') || ("/" + folder + "/").find("/../") != std::string::npos)
+    folder.clear();
   if (folder.empty() && file.empty()) return ".";
   if (folder.empty() || file.empty()) return folder + std::string(file);
   return fmt::format("{}/{}", folder, file);
@@ -67,7 +69,9 @@ ordered_json location(const Report& report, const Evidence& e) {
   const bool exact = unpacked == std::string::npos && e.line > 0;
   ordered_json region = {{"startLine", exact ? e.line : 1}};  // code scanning shows nothing that has no line
   if (exact && e.end_line > e.line) region["endLine"] = e.end_line;
-  ordered_json j = {{"physicalLocation", {{"artifactLocation", {{"uri", uri_path(repository_path(report, e.file.substr(0, unpacked)))}}}, {"region", region}}}};
+  ordered_json j = {{"physicalLocation",
+                     {{"artifactLocation", {{"uri", uri_path(repository_path(report, e.file.substr(0, unpacked)))}}},
+                      {"region", region}}}};
   std::string message = unpacked == std::string::npos ? "" : visible(place(e));
   if (!e.note.empty()) message += (message.empty() ? "" : ": ") + visible(e.note);
   if (!message.empty()) j["message"] = {{"text", message}};
@@ -79,7 +83,8 @@ ordered_json result_json(const Report& report, const Check& c, std::map<std::str
   std::string text = visible(c.message.empty() ? c.id : c.message);
   if (c.status == Verdict::kReview) text = "A person must look: " + text;
   if (!c.claimed.empty() || !c.measured.empty()) {
-    text += fmt::format(" (claimed {}, measured {})", c.claimed.empty() ? "-" : visible(c.claimed), c.measured.empty() ? "-" : visible(c.measured));
+    text += fmt::format(" (claimed {}, measured {})", c.claimed.empty() ? "-" : visible(c.claimed),
+                        c.measured.empty() ? "-" : visible(c.measured));
   }
   ordered_json j = {{"ruleId", visible(c.id)}};
   if (rule != nullptr) j["ruleIndex"] = rule - rules().data();
@@ -119,18 +124,25 @@ std::string to_sarif(std::span<const Report> reports) {
       if (c.status == Verdict::kPass) passed.push_back(visible(c.id));
       if (c.status == Verdict::kSkip) skipped.push_back(visible(c.id));
     }
-    subjects.push_back({{"path", visible(report.subject_path)}, {"verdict", verdict_name(report.verdict())}, {"passed", passed}, {"skipped", skipped}});
+    subjects.push_back({{"path", visible(report.subject_path)},
+                        {"verdict", verdict_name(report.verdict())},
+                        {"passed", passed},
+                        {"skipped", skipped}});
   }
-  const ordered_json driver = {{"name", "Fairway"}, {"version", replay::version()}, {"semanticVersion", replay::version()}, {"rules", rule_list}};
+  const ordered_json driver = {{"name", "Fairway"},
+                               {"version", replay::version()},
+                               {"semanticVersion", replay::version()},
+                               {"rules", rule_list}};
   const ordered_json run = {{"tool", {{"driver", driver}}},
                             {"automationDetails", {{"id", "fairway/"}}},
                             {"invocations", ordered_json::array({ordered_json{{"executionSuccessful", true}}})},
                             {"columnKind", "utf16CodeUnits"},
                             {"results", results},
                             {"properties", {{"subjects", subjects}}}};
-  const ordered_json log = {{"$schema", "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"},
-                            {"version", "2.1.0"},
-                            {"runs", ordered_json::array({run})}};
+  const ordered_json log = {
+      {"$schema", "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"},
+      {"version", "2.1.0"},
+      {"runs", ordered_json::array({run})}};
   return log.dump(-1, ' ', true) + "\n";
 }
 

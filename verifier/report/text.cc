@@ -9,7 +9,10 @@ namespace {
 std::string paint(Verdict status, bool colour) {
   const char* name = verdict_name(status);
   if (!colour) return name;
-  const char* code = status == Verdict::kPass ? "32" : status == Verdict::kFail ? "1;31" : status == Verdict::kReview ? "33" : "2";
+  const char* code = status == Verdict::kPass     ? "32"
+                     : status == Verdict::kFail   ? "1;31"
+                     : status == Verdict::kReview ? "33"
+                                                  : "2";
   return fmt::format("\x1b[{}m{}\x1b[0m", code, name);
 }
 
@@ -52,7 +55,8 @@ std::string to_text(const Report& report, bool colour, int width_columns) {
     auto lines = [&](const std::string& text) {
       for (const std::string& line : wrap(text, text_columns)) {
         if (first) {
-          out += fmt::format("  {}{} {:<{}} {}\n", paint(c->status, colour), std::string(kIdColumn - 3 - name.size(), ' '), visible(c->id), id_columns, line);
+          out += fmt::format("  {}{} {:<{}} {}\n", paint(c->status, colour),
+                             std::string(kIdColumn - 3 - name.size(), ' '), visible(c->id), id_columns, line);
         } else {
           out += indent + line + "\n";
         }
@@ -61,16 +65,19 @@ std::string to_text(const Report& report, bool colour, int width_columns) {
     };
     lines(visible(c->message));
     if (!c->claimed.empty() || !c->measured.empty()) {
-      lines(fmt::format("claimed {}, measured {}", c->claimed.empty() ? "-" : visible(c->claimed), c->measured.empty() ? "-" : visible(c->measured)));
+      lines(fmt::format("claimed {}, measured {}", c->claimed.empty() ? "-" : visible(c->claimed),
+                        c->measured.empty() ? "-" : visible(c->measured)));
     }
     for (const Evidence& e : c->evidence) lines(visible(place(e)) + (e.note.empty() ? "" : "  " + visible(e.note)));
   }
 
   std::string counts;
   for (Verdict v : {Verdict::kFail, Verdict::kReview, Verdict::kPass, Verdict::kSkip}) {
-    if (const int64_t n = report.count(v); n > 0) counts += fmt::format("{}{} {}", counts.empty() ? "" : ", ", n, verdict_name(v));
+    if (const int64_t n = report.count(v); n > 0)
+      counts += fmt::format("{}{} {}", counts.empty() ? "" : ", ", n, verdict_name(v));
   }
-  out += fmt::format("\n{} checks{}{}\nverdict: {}\n", report.checks.size(), counts.empty() ? "" : ": ", counts, paint(report.verdict(), colour));
+  out += fmt::format("\n{} checks{}{}\nverdict: {}\n", report.checks.size(), counts.empty() ? "" : ": ", counts,
+                     paint(report.verdict(), colour));
   return out;
 }
 

@@ -32,7 +32,8 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 std::span<const Rule> rules() {
   static const std::vector<Rule> all = [] {
     std::vector<Rule> list;
-    for (auto group : {record_rules(), legality_rules(), replay_rules(), ledger_rules()}) list.insert(list.end(), group.begin(), group.end());
+    for (auto group : {record_rules(), legality_rules(), replay_rules(), ledger_rules()})
+      list.insert(list.end(), group.begin(), group.end());
     return list;
   }();
   return all;
@@ -62,8 +63,9 @@ std::vector<std::string> nearest_rules(std::string_view id, size_t count) {
 Result<std::string> explain_rule(std::string_view id, int width_columns) {
   const Rule* r = find_rule(id);
   if (r == nullptr) {
-    return Error{Errc::kUsage, "--explain",
-                 fmt::format("no rule \"{}\"; the nearest are {}", visible(id, 80), fmt::join(nearest_rules(id, 3), ", "))};
+    return Error{
+        Errc::kUsage, "--explain",
+        fmt::format("no rule \"{}\"; the nearest are {}", visible(id, 80), fmt::join(nearest_rules(id, 3), ", "))};
   }
   std::string page = fmt::format("{}: {}\n", r->id, r->title);
   auto section = [&](const char* head, const char* text) {
@@ -81,9 +83,12 @@ Result<std::string> explain_rule(std::string_view id, int width_columns) {
 
 const char* level_name(Level level) {
   switch (level) {
-    case Level::kError: return "error";
-    case Level::kWarning: return "warning";
-    case Level::kNote: return "note";
+    case Level::kError:
+      return "error";
+    case Level::kWarning:
+      return "warning";
+    case Level::kNote:
+      return "note";
   }
   return "";
 }

@@ -1,7 +1,8 @@
 /// The registry of checks: every id a report may carry, with what a person needs to understand and act on it.
 ///
-/// verifier/RULES.md lists the same ids with how each is detected; a test keeps the two from drifting apart, and Report::add
-/// refuses an id that is not registered. A new check is one entry in the file of its group here and one row there.
+/// verifier/RULES.md lists the same ids with how each is detected; a test keeps the two from drifting apart, and
+/// Report::add refuses an id that is not registered. A new check is one entry in the file of its group here and one row
+/// there.
 #pragma once
 
 #include <span>

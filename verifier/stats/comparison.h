@@ -15,7 +15,8 @@ struct Margin {
   Unit unit = Unit::kBpb;
 };
 
-/// The challenge's rule: an improvement of .005 nats with p < .01; read per token, as the maintainers' tools print losses.
+/// The challenge's rule: an improvement of .005 nats with p < .01; read per token, as the maintainers' tools print
+/// losses.
 inline constexpr Margin kRuleMargin{0.005, Unit::kNatsPerToken};
 inline constexpr double kRuleAlpha = 0.01;
 
@@ -41,7 +42,8 @@ struct Comparison {
 };
 
 /// The tests with no margin and with each of `margins`. Errors as of test().
-Result<Comparison> compare(const Sample& candidate, const Sample& baseline, const Scale& scale, const std::vector<Margin>& margins, double alpha);
+Result<Comparison> compare(const Sample& candidate, const Sample& baseline, const Scale& scale,
+                           const std::vector<Margin>& margins, double alpha);
 
 /// Four significant digits: "0.0004912", "7.814e-07".
 std::string print_p(double p);

@@ -31,7 +31,9 @@ std::optional<Statistic> statistic(const Sample& a, const Sample& b, double marg
   const double n = static_cast<double>(a.count), m = static_cast<double>(b.count);
   const double from_a = a.sd * a.sd / n, from_b = b.count > 1 ? b.sd * b.sd / m : 0.0;
   if (!(from_a + from_b > 0.0)) return std::nullopt;
-  const double df = b.count == 1 ? n - 1 : (from_a + from_b) * (from_a + from_b) / (from_a * from_a / (n - 1) + from_b * from_b / (m - 1));
+  const double df =
+      b.count == 1 ? n - 1
+                   : (from_a + from_b) * (from_a + from_b) / (from_a * from_a / (n - 1) + from_b * from_b / (m - 1));
   return Statistic{(b.mean - margin - a.mean) / std::sqrt(from_a + from_b), df};
 }
 
@@ -61,7 +63,8 @@ void collect(Sample& s, std::vector<Input>& inputs) {
 Result<Sample> sample_of(std::vector<double> values, const std::string& where) {
   if (values.empty()) return Error{Errc::kData, where, "has no scores"};
   for (double v : values) {
-    if (!std::isfinite(v) || v <= 0.0) return Error{Errc::kData, where, fmt::format("the score {} is not a positive number", v)};
+    if (!std::isfinite(v) || v <= 0.0)
+      return Error{Errc::kData, where, fmt::format("the score {} is not a positive number", v)};
   }
   Sample s;
   s.values = std::move(values);
@@ -70,9 +73,12 @@ Result<Sample> sample_of(std::vector<double> values, const std::string& where) {
 }
 
 Result<Sample> sample_of_summary(double mean, double sd, int64_t count, const std::string& where) {
-  if (!std::isfinite(mean) || mean <= 0.0) return Error{Errc::kData, where, fmt::format("the mean {} is not a positive number", mean)};
-  if (!std::isfinite(sd) || sd < 0.0) return Error{Errc::kData, where, fmt::format("the standard deviation {} is not a number of at least 0", sd)};
-  if (count < 2) return Error{Errc::kData, where, fmt::format("{} values have no standard deviation; at least 2 are needed", count)};
+  if (!std::isfinite(mean) || mean <= 0.0)
+    return Error{Errc::kData, where, fmt::format("the mean {} is not a positive number", mean)};
+  if (!std::isfinite(sd) || sd < 0.0)
+    return Error{Errc::kData, where, fmt::format("the standard deviation {} is not a number of at least 0", sd)};
+  if (count < 2)
+    return Error{Errc::kData, where, fmt::format("{} values have no standard deviation; at least 2 are needed", count)};
   Sample s;
   s.mean = mean;
   s.sd = sd;
@@ -82,9 +88,12 @@ Result<Sample> sample_of_summary(double mean, double sd, int64_t count, const st
 
 Result<Test> test(const Sample& candidate, const Sample& baseline, double margin, double alpha) {
   FAIRWAY_CHECK(alpha > 0.0 && alpha < 1.0 && baseline.count > 0);
-  if (candidate.count < 2) return Error{Errc::kData, "candidate", "one score has no variance; a t-test needs at least two seeds"};
+  if (candidate.count < 2)
+    return Error{Errc::kData, "candidate", "one score has no variance; a t-test needs at least two seeds"};
   const auto s = statistic(candidate, baseline, margin);
-  if (!s) return Error{Errc::kData, "candidate", "every seed has the same score, so there is no variance to test against; were they different runs?"};
+  if (!s)
+    return Error{Errc::kData, "candidate",
+                 "every seed has the same score, so there is no variance to test against; were they different runs?"};
   const boost::math::students_t distribution(s->df);
   Test result;
   result.welch = baseline.count > 1;

@@ -15,9 +15,12 @@ Result<Unit> parse_unit(const std::string& name) {
 
 const char* unit_name(Unit unit) {
   switch (unit) {
-    case Unit::kBpb: return "bpb";
-    case Unit::kNatsPerToken: return "nats/token";
-    case Unit::kNatsPerByte: return "nats/byte";
+    case Unit::kBpb:
+      return "bpb";
+    case Unit::kNatsPerToken:
+      return "nats/token";
+    case Unit::kNatsPerByte:
+      return "nats/byte";
   }
   return "";
 }
@@ -26,9 +29,12 @@ double to_bpb(double value, Unit unit, double bytes_per_token) { return value / 
 
 double from_bpb(double bpb, Unit unit, double bytes_per_token) {
   switch (unit) {
-    case Unit::kBpb: return bpb;
-    case Unit::kNatsPerToken: return bpb * std::numbers::ln2 * bytes_per_token;
-    case Unit::kNatsPerByte: return bpb * std::numbers::ln2;
+    case Unit::kBpb:
+      return bpb;
+    case Unit::kNatsPerToken:
+      return bpb * std::numbers::ln2 * bytes_per_token;
+    case Unit::kNatsPerByte:
+      return bpb * std::numbers::ln2;
   }
   return bpb;
 }

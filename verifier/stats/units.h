@@ -1,4 +1,5 @@
-/// Units of scores and margins. "0.005 nats" alone means nothing: per token it is .00296 bpb on the 1,024-piece tokenizer, per byte .00721.
+/// Units of scores and margins. "0.005 nats" alone means nothing: per token it is .00296 bpb on the 1,024-piece
+/// tokenizer, per byte .00721.
 ///
 ///   bits per byte = nats per byte / ln 2 = nats per token / (ln 2 x bytes per token)
 #pragma once
@@ -31,8 +32,8 @@ struct Split {
   const char* about;
 };
 
-/// The challenge's tokenizers on the full validation split. sp1024 is exact (151,080,363 bytes / 62,021,632 predictions); the others are
-/// the ratio of losses and scores printed with eight decimals, good to the digits given.
+/// The challenge's tokenizers on the full validation split. sp1024 is exact (151,080,363 bytes / 62,021,632
+/// predictions); the others are the ratio of losses and scores printed with eight decimals, good to the digits given.
 std::span<const Split> splits();
 /// Error kUsage listing the names.
 Result<Split> find_split(std::string_view name);

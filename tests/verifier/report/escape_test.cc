@@ -9,30 +9,46 @@
 namespace fairway::verifier {
 namespace {
 
-/// A strict UTF-8 check written from the table of well-formed sequences (Unicode, table 3-7), not from the decoder under test.
+/// A strict UTF-8 check written from the table of well-formed sequences (Unicode, table 3-7), not from the decoder
+/// under test.
 bool is_utf8(std::string_view s) {
-  auto in = [&](size_t i, int low, int high) { return i < s.size() && static_cast<uint8_t>(s[i]) >= low && static_cast<uint8_t>(s[i]) <= high; };
+  auto in = [&](size_t i, int low, int high) {
+    return i < s.size() && static_cast<uint8_t>(s[i]) >= low && static_cast<uint8_t>(s[i]) <= high;
+  };
   for (size_t i = 0; i < s.size();) {
-    if (in(i, 0x00, 0x7f)) i += 1;
-    else if (in(i, 0xc2, 0xdf) && in(i + 1, 0x80, 0xbf)) i += 2;
-    else if (in(i, 0xe0, 0xe0) && in(i + 1, 0xa0, 0xbf) && in(i + 2, 0x80, 0xbf)) i += 3;
-    else if (in(i, 0xe1, 0xec) && in(i + 1, 0x80, 0xbf) && in(i + 2, 0x80, 0xbf)) i += 3;
-    else if (in(i, 0xed, 0xed) && in(i + 1, 0x80, 0x9f) && in(i + 2, 0x80, 0xbf)) i += 3;
-    else if (in(i, 0xee, 0xef) && in(i + 1, 0x80, 0xbf) && in(i + 2, 0x80, 0xbf)) i += 3;
-    else if (in(i, 0xf0, 0xf0) && in(i + 1, 0x90, 0xbf) && in(i + 2, 0x80, 0xbf) && in(i + 3, 0x80, 0xbf)) i += 4;
-    else if (in(i, 0xf1, 0xf3) && in(i + 1, 0x80, 0xbf) && in(i + 2, 0x80, 0xbf) && in(i + 3, 0x80, 0xbf)) i += 4;
-    else if (in(i, 0xf4, 0xf4) && in(i + 1, 0x80, 0x8f) && in(i + 2, 0x80, 0xbf) && in(i + 3, 0x80, 0xbf)) i += 4;
-    else return false;
+    if (in(i, 0x00, 0x7f))
+      i += 1;
+    else if (in(i, 0xc2, 0xdf) && in(i + 1, 0x80, 0xbf))
+      i += 2;
+    else if (in(i, 0xe0, 0xe0) && in(i + 1, 0xa0, 0xbf) && in(i + 2, 0x80, 0xbf))
+      i += 3;
+    else if (in(i, 0xe1, 0xec) && in(i + 1, 0x80, 0xbf) && in(i + 2, 0x80, 0xbf))
+      i += 3;
+    else if (in(i, 0xed, 0xed) && in(i + 1, 0x80, 0x9f) && in(i + 2, 0x80, 0xbf))
+      i += 3;
+    else if (in(i, 0xee, 0xef) && in(i + 1, 0x80, 0xbf) && in(i + 2, 0x80, 0xbf))
+      i += 3;
+    else if (in(i, 0xf0, 0xf0) && in(i + 1, 0x90, 0xbf) && in(i + 2, 0x80, 0xbf) && in(i + 3, 0x80, 0xbf))
+      i += 4;
+    else if (in(i, 0xf1, 0xf3) && in(i + 1, 0x80, 0xbf) && in(i + 2, 0x80, 0xbf) && in(i + 3, 0x80, 0xbf))
+      i += 4;
+    else if (in(i, 0xf4, 0xf4) && in(i + 1, 0x80, 0x8f) && in(i + 2, 0x80, 0xbf) && in(i + 3, 0x80, 0xbf))
+      i += 4;
+    else
+      return false;
   }
   return true;
 }
 
-bool has_c0_or_del(std::string_view s) { return std::any_of(s.begin(), s.end(), [](char c) { return static_cast<uint8_t>(c) < 0x20 || c == 0x7f; }); }
+bool has_c0_or_del(std::string_view s) {
+  return std::any_of(s.begin(), s.end(), [](char c) { return static_cast<uint8_t>(c) < 0x20 || c == 0x7f; });
+}
 
 /// Bytes in which every interesting one is likely.
 rc::Gen<std::string> nasty() {
-  return rc::gen::container<std::string>(rc::gen::oneOf(rc::gen::arbitrary<char>(), rc::gen::elementOf(std::string("`|<>&\"'*_[]()!@#:/\\ \n\r\t\x1b\xe2\x80\xae")),
-                                                        rc::gen::elementOf(std::string("abc019"))));
+  return rc::gen::container<std::string>(rc::gen::oneOf(
+      rc::gen::arbitrary<char>(), rc::gen::elementOf(std::string("`|<>&\"'*_[]()!@#:/\\ \n\r\t\x1b\xe2\x80\xae")),
+      rc::gen::elementOf(std::string("abc019"))));
 }
 
 TEST(Visible, KeepsPlainTextAndLetters) {
@@ -43,17 +59,19 @@ TEST(Visible, ShowsWhatWouldActInsteadOfPassingItOn) {
   EXPECT_EQ(visible("\x1b[31mred\x07\x7f"), "\\x1b[31mred\\x07\\x7f");
   EXPECT_EQ(visible("a\nb\rc\td"), "a\\nb\\rc\\td");
   EXPECT_EQ(visible(std::string_view("a\0b", 3)), "a\\x00b");
-  EXPECT_EQ(visible("x\xc2\x9bm"), "x\\u{9b}m");                   // CSI as one character
+  EXPECT_EQ(visible("x\xc2\x9bm"), "x\\u{9b}m");                          // CSI as one character
   EXPECT_EQ(visible("evil\xe2\x80\xaegpj.exe"), "evil\\u{202e}gpj.exe");  // right-to-left override
   EXPECT_EQ(visible("\xef\xbb\xbfx\xe2\x80\x8b"), "\\u{feff}x\\u{200b}");
   EXPECT_EQ(visible("\xef\xbf\xbf"), "\\u{ffff}");
 }
 
 TEST(Visible, ShowsBytesThatAreNoUtf8) {
-  EXPECT_EQ(visible("a\xff\xfe" "b"), "a\\xff\\xfeb");
-  EXPECT_EQ(visible("\xc0\xaf"), "\\xc0\\xaf");          // a longer form of '/'
+  EXPECT_EQ(visible("a\xff\xfe"
+                    "b"),
+            "a\\xff\\xfeb");
+  EXPECT_EQ(visible("\xc0\xaf"), "\\xc0\\xaf");           // a longer form of '/'
   EXPECT_EQ(visible("\xed\xa0\x80"), "\\xed\\xa0\\x80");  // a surrogate
-  EXPECT_EQ(visible("\xe2\x80"), "\\xe2\\x80");          // cut short
+  EXPECT_EQ(visible("\xe2\x80"), "\\xe2\\x80");           // cut short
   EXPECT_EQ(visible("\xf4\x90\x80\x80"), "\\xf4\\x90\\x80\\x80");
 }
 
@@ -73,11 +91,13 @@ RC_GTEST_PROP(MarkupEscape, LeavesNoMarkup, ()) {
   RC_ASSERT(shown.find_first_of("<>\"'") == std::string::npos);
   for (size_t at = shown.find('&'); at != std::string::npos; at = shown.find('&', at + 1)) {
     const std::string_view rest = std::string_view(shown).substr(at);
-    RC_ASSERT(rest.starts_with("&amp;") || rest.starts_with("&lt;") || rest.starts_with("&gt;") || rest.starts_with("&quot;") || rest.starts_with("&#39;"));
+    RC_ASSERT(rest.starts_with("&amp;") || rest.starts_with("&lt;") || rest.starts_with("&gt;") ||
+              rest.starts_with("&quot;") || rest.starts_with("&#39;"));
   }
 }
 
-/// Removes code spans as CommonMark finds them: a run of backticks up to the next run of the same length. Unmatched backticks stay.
+/// Removes code spans as CommonMark finds them: a run of backticks up to the next run of the same length. Unmatched
+/// backticks stay.
 std::string without_code(const std::string& s) {
   std::string out;
   for (size_t i = 0; i < s.size();) {
@@ -105,9 +125,12 @@ std::string without_code(const std::string& s) {
 }
 
 TEST(MarkdownProse, WordsStandAndTheRestIsCode) {
-  EXPECT_EQ(markdown_prose("trained before scoring, see train_gpt.py line 3."), "trained before scoring, see `train_gpt.py` line 3.");
-  EXPECT_EQ(markdown_prose("by @everyone at https://evil.example/x, <img src=x>"), "by `@everyone` at `https://evil.example/x`, `<img src=x>`");
-  EXPECT_EQ(markdown_prose("fixes #12 and GH-12 and www.evil.example"), "fixes `#12` and `GH-12` and `www.evil.example`");
+  EXPECT_EQ(markdown_prose("trained before scoring, see train_gpt.py line 3."),
+            "trained before scoring, see `train_gpt.py` line 3.");
+  EXPECT_EQ(markdown_prose("by @everyone at https://evil.example/x, <img src=x>"),
+            "by `@everyone` at `https://evil.example/x`, `<img src=x>`");
+  EXPECT_EQ(markdown_prose("fixes #12 and GH-12 and www.evil.example"),
+            "fixes `#12` and `GH-12` and `www.evil.example`");
   EXPECT_EQ(markdown_prose("a`b"), "``a`b``");
   EXPECT_EQ(markdown_prose("`"), "`` ` ``");
   EXPECT_EQ(markdown_prose("::"), "`::`");

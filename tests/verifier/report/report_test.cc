@@ -17,7 +17,12 @@ Report example() {
   r.subject_path = "records/track/2026-03-19_Name";
   r.subject_ref = "refs/pull/212/head";
   r.subject_sha256 = std::string(64, 'a');
-  r.add({"legality.score_first", Verdict::kFail, "trained before it is scored", "", "", {{"train_gpt.py", 1470, 1496, "backward"}, {"a!unpacked", 3, 0, ""}}});
+  r.add({"legality.score_first",
+         Verdict::kFail,
+         "trained before it is scored",
+         "",
+         "",
+         {{"train_gpt.py", 1470, 1496, "backward"}, {"a!unpacked", 3, 0, ""}}});
   r.add("artifact.bytes", Verdict::kPass, "fits", "15863489", "15863490");
   r.add("legality.slot", Verdict::kReview, "is the span disjoint?");
   r.add("legality.causal", Verdict::kSkip, "no source");
@@ -46,8 +51,9 @@ TEST(Verdicts, NothingCheckedIsNotAPass) {
 
 TEST(Text, NamesPlaceClaimAndVerdict) {
   const std::string text = to_text(example(), false);
-  for (const char* part : {"records/track/2026-03-19_Name at refs/pull/212/head\n", "train_gpt.py:1470-1496 backward", "a!unpacked:3\n",
-                           "claimed 15863489, measured 15863490", "\n4 checks: 1 fail, 1 review, 1 pass, 1 skip\nverdict: fail\n"}) {
+  for (const char* part :
+       {"records/track/2026-03-19_Name at refs/pull/212/head\n", "train_gpt.py:1470-1496 backward", "a!unpacked:3\n",
+        "claimed 15863489, measured 15863490", "\n4 checks: 1 fail, 1 review, 1 pass, 1 skip\nverdict: fail\n"}) {
     EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
   }
   EXPECT_EQ(text.find('\x1b'), std::string::npos);
@@ -84,7 +90,9 @@ TEST(Json, ComesOutForBytesThatAreNoUtf8AndIsAscii) {
 }
 
 /// Any valid UTF-8 without the numbers that change their spelling.
-rc::Gen<std::string> words() { return rc::gen::container<std::string>(rc::gen::elementOf(std::string("az <>&`|\"\\\n\x01_"))); }
+rc::Gen<std::string> words() {
+  return rc::gen::container<std::string>(rc::gen::elementOf(std::string("az <>&`|\"\\\n\x01_")));
+}
 
 RC_GTEST_PROP(Json, ReadingWhatWasWrittenGivesTheSameReport, ()) {
   Report r;
@@ -94,9 +102,15 @@ RC_GTEST_PROP(Json, ReadingWhatWasWrittenGivesTheSameReport, ()) {
   const auto all = rules();
   const int count = *rc::gen::inRange(0, 5);
   for (int i = 0; i < count; ++i) {
-    Check c{all[*rc::gen::inRange<size_t>(0, all.size())].id, static_cast<Verdict>(*rc::gen::inRange(0, 4)), *words(), *words(), *words(), {}};
+    Check c{all[*rc::gen::inRange<size_t>(0, all.size())].id,
+            static_cast<Verdict>(*rc::gen::inRange(0, 4)),
+            *words(),
+            *words(),
+            *words(),
+            {}};
     const int64_t line = *rc::gen::inRange<int64_t>(0, 1000);
-    if (*rc::gen::arbitrary<bool>()) c.evidence.push_back({*words(), line, line == 0 ? 0 : line + *rc::gen::inRange(0, 3), *words()});
+    if (*rc::gen::arbitrary<bool>())
+      c.evidence.push_back({*words(), line, line == 0 ? 0 : line + *rc::gen::inRange(0, 3), *words()});
     r.add(std::move(c));
   }
   auto back = from_json(to_json(r), "x.json");
@@ -116,10 +130,14 @@ TEST(ReadingJson, NamesWhatIsWrong) {
   says("{}", "/subject is missing");
   says(R"({"subject":{"path":1},"verdict":"pass","checks":[]})", "/subject/path must be a string");
   says(R"({"subject":{"path":"x"},"verdict":"pass","checks":{}})", "/checks must be an array");
-  says(R"({"subject":{"path":"x"},"verdict":"pass","checks":[{"id":"a.b","status":"ok","message":"","evidence":[]}]})", "/checks/0/status");
-  says(R"({"subject":{"path":"x"},"verdict":"pass","checks":[{"id":"a.b","status":"pass","message":"","evidence":[{"file":"f","line":-1}]}]})",
-       "/checks/0/evidence/0/line");
-  says(R"({"subject":{"path":"x"},"verdict":"pass","checks":[{"id":"a.b","status":"fail","message":"","evidence":[]}]})", "/verdict is not");
+  says(R"({"subject":{"path":"x"},"verdict":"pass","checks":[{"id":"a.b","status":"ok","message":"","evidence":[]}]})",
+       "/checks/0/status");
+  says(
+      R"({"subject":{"path":"x"},"verdict":"pass","checks":[{"id":"a.b","status":"pass","message":"","evidence":[{"file":"f","line":-1}]}]})",
+      "/checks/0/evidence/0/line");
+  says(
+      R"({"subject":{"path":"x"},"verdict":"pass","checks":[{"id":"a.b","status":"fail","message":"","evidence":[]}]})",
+      "/verdict is not");
   says(std::string(1 << 20, '['), "is not JSON");
 }
 
@@ -133,7 +151,8 @@ TEST(Markdown, FitsACommentAndCountsWhatDidNot) {
     for (size_t at = text.find("\n* "); at != std::string::npos; at = text.find("\n* ", at + 1)) ++n;
     return n;
   }();
-  EXPECT_NE(text.find("**Left out, as a comment holds no more:** " + std::to_string(5002 - shown) + " places."), std::string::npos);
+  EXPECT_NE(text.find("**Left out, as a comment holds no more:** " + std::to_string(5002 - shown) + " places."),
+            std::string::npos);
   std::vector<Report> many(3000, example());
   EXPECT_LE(to_markdown(many).size(), kMarkdownMaxBytes);
   EXPECT_NE(to_markdown(many).find(" reports"), std::string::npos);

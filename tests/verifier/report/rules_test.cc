@@ -53,7 +53,8 @@ TEST(Rules, AMisspeltIdFindsItsNeighbours) {
 TEST(Explain, PrintsRuleReasonLegalFormAndSource) {
   auto page = explain_rule("legality.score_first", 80);
   ASSERT_TRUE(page);
-  for (const char* head : {"legality.score_first: ", "\nRule\n", "\nWhy\n", "\nWhat is legal\n", "\nSettled by\n", "https://"}) {
+  for (const char* head :
+       {"legality.score_first: ", "\nRule\n", "\nWhy\n", "\nWhat is legal\n", "\nSettled by\n", "https://"}) {
     EXPECT_NE(page->find(head), std::string::npos) << head;
   }
 }

@@ -1,7 +1,7 @@
 /// Statistics that were published for the challenge, each with the inputs and the convention that give its digits.
 ///
-/// A row holds what the source prints; the tolerance is half a unit of its last digit. Where a published figure is not that of its own
-/// data, the row says what was used instead.
+/// A row holds what the source prints; the tolerance is half a unit of its last digit. Where a published figure is not
+/// that of its own data, the row says what was used instead.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -29,7 +29,7 @@ const std::vector<double> kPr1019 = {1.11508120, 1.11437394, 1.11475014};
 struct Row {
   const char* what;
   Sample candidate, baseline;
-  double margin;    // bpb
+  double margin;     // bpb
   double t, t_unit;  // as printed, and one unit of its last digit
 };
 
@@ -39,8 +39,10 @@ const std::vector<Row>& rows() {
       {"#212 as printed, no margin", seeds(kPr212), constant(1.22436570), 0.0, 44.2, 0.1},
       {"#212 against 1.22436570", seeds(kPr212), constant(1.22436570), 0.0, 44.226, 0.001},
       {"#212 against the rounded 1.2244", seeds(kPr212), constant(1.2244), 0.0, 44.255, 0.001},
-      {"#212 rounded seeds, 1.2244", seeds({1.1703, 1.1708, 1.1712, 1.1732, 1.1767}), constant(1.2244), 0.0, 44.286, 0.001},
-      {"#212 rounded seeds, 1.22436570", seeds({1.1703, 1.1708, 1.1712, 1.1732, 1.1767}), constant(1.22436570), 0.0, 44.257, 0.001},
+      {"#212 rounded seeds, 1.2244", seeds({1.1703, 1.1708, 1.1712, 1.1732, 1.1767}), constant(1.2244), 0.0, 44.286,
+       0.001},
+      {"#212 rounded seeds, 1.22436570", seeds({1.1703, 1.1708, 1.1712, 1.1732, 1.1767}), constant(1.22436570), 0.0,
+       44.257, 0.001},
       {"#212, .005 bpb", seeds(kPr212), constant(1.2244), 0.005, 40.00, 0.01},
       {"#212, .005 nats/token", seeds(kPr212), constant(1.2244), kNatsPerToken, 41.73, 0.01},
       {"#212, .005 nats/byte", seeds(kPr212), constant(1.2244), kNatsPerByte, 38.11, 0.01},
@@ -58,18 +60,24 @@ const std::vector<Row>& rows() {
       {"#66 v3, .005 nats/token rounded to .00296 bpb", seeds(kPr66v3), constant(1.2244), 0.00296, 238.71, 0.01},
       {"#66 v3, .005 nats/byte", seeds(kPr66v3), constant(1.2244), kNatsPerByte, 221.27, 0.01},
       {"#66 v3, no margin", seeds(kPr66v3), constant(1.2244), 0.0, 250.85, 0.01},
-      {"#49 as printed, .005 bpb", seeds({1.20576485, 1.20617460, 1.20715923}), constant(1.2243657), 0.005, 31.42, 0.01},
-      // #52 prints 9.06, which its seeds do not give, nor their sd rounded to .00187 alone; gap .00978 and sd .00187 together do.
-      {"#52 from its seeds, .005 bpb", seeds({1.20143417, 1.19945102, 1.20319508}), constant(1.21613611), 0.005, 9.040, 0.001},
-      {"#52 with the rounded sd", *sample_of_summary(1.20136009, 0.00187, 3, "test"), constant(1.21613611), 0.005, 9.055, 0.001},
-      {"#52 as printed, gap and sd rounded", *sample_of_summary(1.21613611 - 0.005 - 0.00978, 0.00187, 3, "test"), constant(1.21613611), 0.005, 9.06, 0.01},
+      {"#49 as printed, .005 bpb", seeds({1.20576485, 1.20617460, 1.20715923}), constant(1.2243657), 0.005, 31.42,
+       0.01},
+      // #52 prints 9.06, which its seeds do not give, nor their sd rounded to .00187 alone; gap .00978 and sd .00187
+      // together do.
+      {"#52 from its seeds, .005 bpb", seeds({1.20143417, 1.19945102, 1.20319508}), constant(1.21613611), 0.005, 9.040,
+       0.001},
+      {"#52 with the rounded sd", *sample_of_summary(1.20136009, 0.00187, 3, "test"), constant(1.21613611), 0.005,
+       9.055, 0.001},
+      {"#52 as printed, gap and sd rounded", *sample_of_summary(1.21613611 - 0.005 - 0.00978, 0.00187, 3, "test"),
+       constant(1.21613611), 0.005, 9.06, 0.01},
       {"the LoRA record against 1.195", seeds({1.1927, 1.1935, 1.1921, 1.1929}), constant(1.195), 0.0, 7.621, 0.001},
       {"#1019 against #549 as printed", seeds(kPr1019), seeds(kPr549), 0.0, 11.83, 0.01},
       {"#1019 against #549", seeds(kPr1019), seeds(kPr549), 0.0, 11.8339, 0.0001},
       {"#1019 against #549, .005 nats/token", seeds(kPr1019), seeds(kPr549), kNatsPerToken, 4.289, 0.001},
       {"#549 against #414", seeds(kPr549), seeds(kPr414), 0.0, 9.17, 0.01},
       {"#549 against #414, .005 nats/token", seeds(kPr549), seeds(kPr414), kNatsPerToken, 2.27, 0.01},
-      {"#1967 against #1855 as printed", *sample_of_summary(1.05851479, 0.000762, 3, "test"), *sample_of_summary(1.06075500, 0.000933, 6, "test"), 0.0, 3.850, 0.001},
+      {"#1967 against #1855 as printed", *sample_of_summary(1.05851479, 0.000762, 3, "test"),
+       *sample_of_summary(1.06075500, 0.000933, 6, "test"), 0.0, 3.850, 0.001},
   };
   return kRows;
 }
@@ -98,10 +106,12 @@ TEST(PublishedStatistics, PValuesAndDegreesOfFreedomReproduce) {
       {"#52", seeds({1.20143417, 1.19945102, 1.20319508}), constant(1.21613611), 0.005, 0.006, 0.001, 2, 1e-9},
       {"the LoRA record", seeds({1.1927, 1.1935, 1.1921, 1.1929}), constant(1.195), 0.0, 0.00234486, 1e-8, 3, 1e-9},
       {"#1019 against #549, .005 nats/token", seeds(kPr1019), seeds(kPr549), kNatsPerToken, 0.00955, 1e-5, 3.31, 0.01},
-      {"#1019 against #549 (its p is not printed, only that it is below .01)", seeds(kPr1019), seeds(kPr549), 0.0, 0.0, 0.01, 3.306, 0.001},
+      {"#1019 against #549 (its p is not printed, only that it is below .01)", seeds(kPr1019), seeds(kPr549), 0.0, 0.0,
+       0.01, 3.306, 0.001},
       {"#549 against #414", seeds(kPr549), seeds(kPr414), 0.0, 0.0005, 0.0001, 3.82, 0.01},
       {"#549 against #414, .005 nats/token", seeds(kPr549), seeds(kPr414), kNatsPerToken, 0.044, 0.001, 3.82, 0.01},
-      {"#1967 against #1855", *sample_of_summary(1.05851479, 0.000762, 3, "test"), *sample_of_summary(1.06075500, 0.000933, 6, "test"), 0.0, 0.0060, 0.0001, 5.00, 0.01},
+      {"#1967 against #1855", *sample_of_summary(1.05851479, 0.000762, 3, "test"),
+       *sample_of_summary(1.06075500, 0.000933, 6, "test"), 0.0, 0.0060, 0.0001, 5.00, 0.01},
   };
   for (const PRow& r : kRows) {
     SCOPED_TRACE(r.what);
@@ -115,13 +125,15 @@ TEST(PublishedStatistics, PValuesAndDegreesOfFreedomReproduce) {
 TEST(PublishedStatistics, MeansAndDeviationsReproduce) {
   EXPECT_NEAR(seeds(kPr212).mean, 1.17244448, 5e-9);
   EXPECT_NEAR(seeds(kPr212).sd, 0.00262514, 5e-9);
-  EXPECT_NEAR(seeds({1.1703, 1.1708, 1.1712, 1.1732, 1.1767}).sd, 0.00262, 5e-6);  // its README's .00262498 is of other digits
+  EXPECT_NEAR(seeds({1.1703, 1.1708, 1.1712, 1.1732, 1.1767}).sd, 0.00262,
+              5e-6);  // its README's .00262498 is of other digits
   EXPECT_NEAR(seeds(kPr66v2).sd, 0.00101884, 5e-9);
   EXPECT_NEAR(seeds(kPr66v3).sd, 0.00042237, 5e-9);
   EXPECT_NEAR(seeds(kPr549).sd, 0.00058043, 5e-9);
   EXPECT_NEAR(seeds(kPr414).sd, 0.00046473, 5e-9);
   EXPECT_NEAR(seeds({1.1927, 1.1935, 1.1921, 1.1929}).sd, 0.00057735, 5e-9);
-  EXPECT_NEAR(seeds({1.1927, 1.1935, 1.1921, 1.1929}).sd * std::sqrt(3.0 / 4.0), 0.0005, 5e-9);  // the record prints the population's
+  EXPECT_NEAR(seeds({1.1927, 1.1935, 1.1921, 1.1929}).sd * std::sqrt(3.0 / 4.0), 0.0005,
+              5e-9);  // the record prints the population's
 }
 
 TEST(PublishedStatistics, TheGapOf212IsInNatsPerByte) {
@@ -158,7 +170,8 @@ TEST(Units, AreThoseOfTheSpecification) {
     const char* split;
     double tokens_per_byte;
   } kRatios[] = {{"sp1024", 0.4105}, {"sp4096", 0.3012}, {"sp8192", 0.2683}, {"sp8192-caseops", 0.3167}};
-  for (const auto& r : kRatios) EXPECT_NEAR(1.0 / find_split(r.split)->bytes_per_token, r.tokens_per_byte, 5e-5) << r.split;
+  for (const auto& r : kRatios)
+    EXPECT_NEAR(1.0 / find_split(r.split)->bytes_per_token, r.tokens_per_byte, 5e-5) << r.split;
 }
 
 }  // namespace

@@ -18,9 +18,12 @@ Sample seeds(std::vector<double> values) { return *sample_of(std::move(values), 
 /// P(T >= t) in closed form for one, two and three degrees of freedom.
 double tail(int df, double t) {
   switch (df) {
-    case 1: return 0.5 - std::atan(t) / std::numbers::pi;
-    case 2: return 0.5 - t / (2.0 * std::sqrt(2.0 + t * t));
-    default: return 0.5 - (std::atan(t / std::sqrt(3.0)) + t * std::sqrt(3.0) / (t * t + 3.0)) / std::numbers::pi;
+    case 1:
+      return 0.5 - std::atan(t) / std::numbers::pi;
+    case 2:
+      return 0.5 - t / (2.0 * std::sqrt(2.0 + t * t));
+    default:
+      return 0.5 - (std::atan(t / std::sqrt(3.0)) + t * std::sqrt(3.0) / (t * t + 3.0)) / std::numbers::pi;
   }
 }
 
@@ -51,9 +54,11 @@ RC_GTEST_PROP(Welch, EqualSamplesGiveTheClassicalStudentTest, ()) {
 }
 
 RC_GTEST_PROP(AnyTest, AMarginIsALowerBaseline, ()) {
-  const auto a = *rc::gen::container<std::vector<double>>(3, score()), b = *rc::gen::container<std::vector<double>>(3, score());
+  const auto a = *rc::gen::container<std::vector<double>>(3, score()),
+             b = *rc::gen::container<std::vector<double>>(3, score());
   const double margin = *rc::gen::inRange(0, 1000) * 1e-5;
-  auto with = test(seeds(a), seeds(b), margin, 0.01), lowered = test(seeds(a), seeds({b[0] - margin, b[1] - margin, b[2] - margin}), 0.0, 0.01);
+  auto with = test(seeds(a), seeds(b), margin, 0.01),
+       lowered = test(seeds(a), seeds({b[0] - margin, b[1] - margin, b[2] - margin}), 0.0, 0.01);
   RC_PRE(static_cast<bool>(with) && static_cast<bool>(lowered));
   RC_ASSERT(std::abs(with->t - lowered->t) <= 1e-6 * (1.0 + std::abs(with->t)));
   RC_ASSERT(with->p >= test(seeds(a), seeds(b), 0.0, 0.01)->p);
@@ -74,7 +79,8 @@ RC_GTEST_PROP(Rounding, TheTrueValueLiesInTheRange, ()) {
   // Four decimals of eight, with a spread well above the rounding, which is what first order needs.
   const auto exact = *rc::gen::container<std::vector<double>>(3, score());
   const double mu = *score();
-  Sample rounded = seeds({std::round(exact[0] * 1e4) * 1e-4, std::round(exact[1] * 1e4) * 1e-4, std::round(exact[2] * 1e4) * 1e-4});
+  Sample rounded =
+      seeds({std::round(exact[0] * 1e4) * 1e-4, std::round(exact[1] * 1e4) * 1e-4, std::round(exact[2] * 1e4) * 1e-4});
   RC_PRE(rounded.sd > 0.01);
   rounded.half_unit = 5e-5;
   const auto range = rounding_range(rounded, seeds({mu}), 0.0);
@@ -84,7 +90,9 @@ RC_GTEST_PROP(Rounding, TheTrueValueLiesInTheRange, ()) {
   RC_ASSERT(range->low - slack <= t && t <= range->high + slack);
 }
 
-TEST(Rounding, ExactInputsHaveNoRange) { EXPECT_FALSE(rounding_range(seeds({1.1, 1.2}), seeds({1.3}), 0.0).has_value()); }
+TEST(Rounding, ExactInputsHaveNoRange) {
+  EXPECT_FALSE(rounding_range(seeds({1.1, 1.2}), seeds({1.3}), 0.0).has_value());
+}
 
 void expect_error(const Result<Sample>& s, const char* part) {
   ASSERT_FALSE(s);

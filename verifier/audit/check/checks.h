@@ -20,13 +20,7 @@ void check_evidence(const Facts& facts, const ClaimMatch& match,
                     verifier::Report& report);                       ///< evidence.seeds, .logs, .claims
 void check_structure(const Facts& facts, verifier::Report& report);  ///< structure.files, structure.json
 void check_score_claim(const Facts& facts, const ClaimMatch& match, verifier::Report& report);  ///< score.claim
-void check_time(const Facts& facts, const ClaimMatch& match, verifier::Report& report);          ///< time.train, time.eval
-void check_byte_accounting(const Facts& facts, const ClaimMatch& match, verifier::Report& report);  ///< score.byte_accounting
-void check_data_split(const Facts& facts, const ClaimMatch& match, verifier::Report& report);    ///< data.split
-void check_evidence(const Facts& facts, const ClaimMatch& match, verifier::Report& report);      ///< evidence.seeds, .logs, .claims
 /// stats.significance: fails never, as exemptions are a person's to judge; without a baseline it is skipped.
 void check_significance(const Facts& facts, const ClaimMatch& match, const std::optional<stats::Sample>& baseline, verifier::Report& report);
-void check_structure(const Facts& facts, verifier::Report& report);                              ///< structure.files, structure.json
-void check_score_claim(const Facts& facts, const ClaimMatch& match, verifier::Report& report);   ///< score.claim
 
 }  // namespace fairway::audit

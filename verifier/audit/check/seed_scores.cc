@@ -35,7 +35,8 @@ std::optional<SeedScores> from_logs(const Facts& facts, const ClaimMatch& match)
   for (size_t r : match.runs) {
     const ScoreLine* s = score_of(facts.runs[r], match.tag);
     if (s == nullptr) continue;
-    const std::string name = facts.runs[r].seed ? fmt::format("seed {}", facts.runs[r].seed->value) : facts.runs[r].file;
+    const std::string name =
+        facts.runs[r].seed ? fmt::format("seed {}", facts.runs[r].seed->value) : facts.runs[r].file;
     // A copy of a log is not another run; the same seed with another score is.
     bool copy = false;
     for (size_t i = 0; i < values.size(); ++i) copy = copy || (names[i] == name && values[i] == *s->val_bpb);
@@ -83,8 +84,9 @@ std::optional<SeedScores> from_json(const Claims& claims) {
     if (at == claims.scalars.end()) continue;
     const double sd = std::strtod(at->second.value.c_str(), nullptr);
     if (!(sd > 0.0)) continue;  // null, or -1 for "unknown"
-    auto scores = make(stats::sample_of_summary(claims.val_bpb->value, sd, static_cast<int64_t>(claims.seeds.size()), claims.file),
-                       fmt::format("mean and {} of {}", key + 1, claims.file));
+    auto scores = make(
+        stats::sample_of_summary(claims.val_bpb->value, sd, static_cast<int64_t>(claims.seeds.size()), claims.file),
+        fmt::format("mean and {} of {}", key + 1, claims.file));
     if (!scores) return std::nullopt;
     scores->sample.half_unit = 0.5 * std::pow(10.0, -decimals_of(claims.val_bpb->value));
     scores->sample.sd_half_unit = 0.5 * std::pow(10.0, -decimals_of(sd));
@@ -98,10 +100,12 @@ double bytes_per_token(const Facts& facts, const ClaimMatch& match) {
   constexpr int kDecimals = 6;  // fewer leave the margin uncertain by more than it can bear
   for (size_t r : match.runs) {
     const ScoreLine* s = score_of(facts.runs[r], match.tag);
-    if (s != nullptr && s->val_loss && s->bpb_decimals >= kDecimals && s->loss_decimals >= kDecimals) return *s->val_loss / (*s->val_bpb * std::numbers::ln2);
+    if (s != nullptr && s->val_loss && s->bpb_decimals >= kDecimals && s->loss_decimals >= kDecimals)
+      return *s->val_loss / (*s->val_bpb * std::numbers::ln2);
   }
   const Claims& c = facts.claims;
-  if (c.val_loss && c.val_bpb && c.val_bpb->value > 0.0 && c.val_loss->value > 0.0) return c.val_loss->value / (c.val_bpb->value * std::numbers::ln2);
+  if (c.val_loss && c.val_bpb && c.val_bpb->value > 0.0 && c.val_loss->value > 0.0)
+    return c.val_loss->value / (c.val_bpb->value * std::numbers::ln2);
   return 0.0;
 }
 

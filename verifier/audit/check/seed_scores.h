@@ -17,8 +17,8 @@ struct SeedScores {
   double bytes_per_token = 0.0;  ///< val_loss / (val_bpb ln 2) of the record; 0: not known
 };
 
-/// The reported tag in the logs or the scores per seed of submission.json, whichever has more of them (the logs if equal); else its mean
-/// with standard deviation and number of seeds. Nothing if there are not two scores.
+/// The reported tag in the logs or the scores per seed of submission.json, whichever has more of them (the logs if
+/// equal); else its mean with standard deviation and number of seeds. Nothing if there are not two scores.
 std::optional<SeedScores> seed_scores(const Facts& facts, const ClaimMatch& match);
 std::optional<SeedScores> seed_scores(const Facts& facts);
 
