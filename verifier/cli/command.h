@@ -47,8 +47,6 @@ class Parser {
   void positional_list(const char* name, const char* description);
   /// One that may be left out.
   void optional_positional(const char* name, const char* description);
-  /// Every argument from here on, at least one.
-  void positional_list(const char* name, const char* description);
   /// An option that makes the command do only that and excuses from everything required, as --help does.
   void standalone(const char* name);
   /// Error kUsage with what is wrong and where to read on. `help_shown`: the page was printed, the command ends with 0.

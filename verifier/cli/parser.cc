@@ -35,12 +35,6 @@ void Parser::optional_positional(const char* name, const char* description) {
   positions_.add(name, 1);
 }
 
-void Parser::positional_list(const char* name, const char* description) {
-  hidden_.add_options()(name, po::value<std::vector<std::string>>(), description);
-  positions_.add(name, -1);
-  required_.push_back(name);
-}
-
 void Parser::standalone(const char* name) { standalone_.push_back(name); }
 
 Result<po::variables_map> Parser::parse(const Arguments& arguments, bool& help_shown) {
