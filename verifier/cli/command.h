@@ -25,6 +25,7 @@ struct Command {
 
 const std::vector<Command>& commands();
 
+ExitCode run_ablate(const Arguments& arguments);
 ExitCode run_audit(const Arguments& arguments);
 ExitCode run_data(const Arguments& arguments);
 ExitCode run_report(const Arguments& arguments);

@@ -15,6 +15,7 @@ namespace fairway::cli {
 
 const std::vector<Command>& commands() {
   static const std::vector<Command> list = {
+      {"ablate", "train variants of a submission and put them beside each other", run_ablate},
       {"audit", "judge a record folder of the challenge without running its code", run_audit},
       {"data", "make token shards and tokenizers, look into shards", run_data},
       {"train", "train a submission: artifact and replay record, the same bits anywhere", run_train},
