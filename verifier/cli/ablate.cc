@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <filesystem>
 
@@ -89,7 +91,9 @@ ExitCode run_ablate(const Arguments& arguments) {
   }
   FAIRWAY_ASSIGN(auto base, load_submission(v));
   std::vector<Setting> common;
-  if (v.count("with") != 0) FAIRWAY_ASSIGN(common, settings_of(v["with"].as<std::string>()));
+  if (v.count("with") != 0) {
+    FAIRWAY_ASSIGN(common, settings_of(v["with"].as<std::string>()));
+  }
   const std::filesystem::path out(v["out"].as<std::string>());
   // Every config is read before the first step is trained.
   std::vector<Job> jobs;
