@@ -135,6 +135,8 @@ Result<std::optional<Record>> previous_run(const submission::Submission& s, cons
 
 Result<Record> run_seed(const submission::Submission& s, const train::DataFiles& files, const train::Validation& validation,
                         const RunOptions& options, comm::Communicator& c) {
+  FAIRWAY_ASSIGN(std::optional<Record> previous, previous_run(s, files, options, c));
+  if (previous) return std::move(*previous);
   std::optional<RunLog> log;
   auto open_log = [&]() -> Status {
     if (!c.is_root()) return {};
