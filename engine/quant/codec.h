@@ -33,6 +33,7 @@ struct CodecSetting {
 /// Settings of published records.
 constexpr CodecSetting kZlib9{Codec::kZlib, 9};
 constexpr CodecSetting kZstd22{Codec::kZstd, 22};
+constexpr CodecSetting kXz6{Codec::kXz, 6};
 
 /// "zlib-9"
 std::string codec_name(CodecSetting setting);

@@ -119,6 +119,8 @@ Result<ExportScheme> scheme_by_name(const std::string& name) {
                "unknown export scheme; use int8, mixed_int6, int6 or int6_by_category"};
 }
 
+const RowMethod& row_method(const ExportScheme& scheme, const std::string& name) { return rule_of(scheme, name).method; }
+
 bool is_exported(const std::string& name) { return !name.starts_with("mtp_heads."); }
 
 Result<ContainerEntry> plan_tensor(const TensorSpec& spec, const ExportScheme& scheme) {
@@ -214,7 +216,7 @@ Result<std::vector<PackedTensor>> export_tensors(std::span<const TensorView> ten
     FAIRWAY_ASSIGN(ContainerEntry entry, plan_tensor(tensor.spec, scheme));
     FAIRWAY_ASSIGN(std::vector<float> values, pruned(tensor, scheme));
     auto hessian = hessians.find(tensor.spec.name);
-    FAIRWAY_ASSIGN(PackedTensor one, pack_tensor(entry, values, rule_of(scheme, tensor.spec.name).method,
+    FAIRWAY_ASSIGN(PackedTensor one, pack_tensor(entry, values, row_method(scheme, tensor.spec.name),
                                                  hessian == hessians.end() ? nullptr : &hessian->second,
                                                  scheme.gptq_damping));
     packed.push_back(std::move(one));

@@ -46,7 +46,7 @@ struct ExportScheme {
   float prune = 0.0f;
   uint32_t codebook_entries = 0;  ///< block matrices as indices into so many values, 1 to 256; 0: as int8 rows
   uint32_t embed_rank = 0;        ///< tok_emb.weight as two factors of this rank; 0: as the rules say
-  bool gptq = false;              ///< int8 rows that have a Hessian are quantised with error compensation
+  bool gptq = false;              ///< int8 rows with a rounded scale are quantised with error compensation
   double gptq_damping = 0.01;     ///< of the mean of the Hessian's diagonal
 
   /// The first block rule.
@@ -68,6 +68,9 @@ Result<ExportScheme> scheme_by_name(const std::string& name);
 /// Whether a tensor belongs to an export at all.
 bool is_exported(const std::string& name);
 
+/// How the rows of a matrix of this name are quantised, if it is stored as int8 rows.
+const RowMethod& row_method(const ExportScheme& scheme, const std::string& name);
+
 /// How one tensor is stored under the scheme. Errors (kData, where = the tensor's name): a large tensor that is not a
 /// matrix, rows longer than kMaxRowLength, a shape the container cannot hold, a rank beyond the matrix's.
 Result<ContainerEntry> plan_tensor(const TensorSpec& spec, const ExportScheme& scheme);
@@ -80,8 +83,8 @@ Result<std::vector<ContainerEntry>> plan_export(std::span<const TensorSpec> spec
 Result<PackedTensor> pack_tensor(const ContainerEntry& entry, std::span<const float> values, const RowMethod& method,
                                  const Hessian* hessian = nullptr, double damping = 0.0);
 
-/// plan_export, pruning, then pack_tensor for each: what write_container takes. `hessians` by tensor name, with
-/// scheme.gptq. Own invariant: values fit their shapes.
+/// plan_export, pruning, then pack_tensor for each: what write_container takes. `hessians` by tensor name, for matrices
+/// with a rounded scale only. Own invariant: values fit their shapes.
 Result<std::vector<PackedTensor>> export_tensors(std::span<const TensorView> tensors, const ExportScheme& scheme,
                                                  const std::map<std::string, Hessian>& hessians = {});
 

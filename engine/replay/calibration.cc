@@ -154,7 +154,8 @@ Result<std::map<std::string, quant::Hessian>> calibrate(model::Gpt& model, const
   FAIRWAY_ASSIGN(auto entries, planned_entries(model, s));
   std::vector<std::string> wanted;
   for (const quant::ContainerEntry& entry : entries) {
-    if (entry.storage == quant::Storage::kInt8Rows) wanted.push_back(entry.spec.name);
+    const bool compensated = entry.storage == quant::Storage::kInt8Rows && quant::row_method(s.scheme, entry.spec.name).rounded_scale;
+    if (compensated) wanted.push_back(entry.spec.name);
   }
   std::vector<uint16_t> tokens(static_cast<size_t>(c.sequences * c.tokens));
   if (c.source == submission::Calibration::kTrain) {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/base/file.h"
+#include "engine/quant/container.h"
 #include "engine/replay/artifact.h"
 #include "kernels/num/float_bits.h"
 #include "tests/support/tiny_submission.h"
@@ -70,6 +71,24 @@ TEST_F(UpstreamImport, AModelOfAnotherShapeIsRefusedWithBothKeysNamed) {
     ASSERT_FALSE(status) << c.to;
     EXPECT_NE(status.error().message().find(c.tensor), std::string::npos) << status.error().message();
     EXPECT_NE(status.error().message().find(c.key), std::string::npos) << status.error().message();
+  }
+}
+
+// Payloads of the published logs, from the configs of the submissions themselves.
+TEST(PublishedSystems, HaveThePublishedPayloads) {
+  const struct {
+    const char* folder;
+    uint64_t payload_bytes;
+  } cases[] = {{"naive-baseline", 17'178'912},    {"pr65-mixed-quant", 21'906'720},         {"pr212-nine-layer", 22'428'960},
+               {"pr212-xsa-ema", 27'056'482},     {"pr549-parallel-muon-ttt", 27'138'232}, {"pr635-value-residual-ttt", 27'693'850},
+               {"pr831-neural-cache", 27'006'130}};
+  for (const auto& c : cases) {
+    const auto s = submission::load_submission(std::string(FAIRWAY_SOURCE_DIR) + "/submissions/" + c.folder);
+    ASSERT_TRUE(s) << s.error().message();
+    const model::Gpt model(s->model);
+    const auto entries = planned_entries(model, *s);
+    ASSERT_TRUE(entries) << entries.error().message();
+    EXPECT_EQ(quant::payload_size_bytes(*entries), c.payload_bytes) << c.folder;
   }
 }
 
