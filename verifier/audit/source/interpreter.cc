@@ -57,6 +57,7 @@ Tri Interpreter::truth_of(const std::string& expression, const Settings& setting
 
 void Interpreter::run_unit(int file, bool as_main) {
   if (unit_frames_[static_cast<size_t>(file)] != -1) return;
+  program_.load(file);
   const int outer_file = file_, outer_frame = frame_;
   file_ = file;
   frame_ = static_cast<int>(frames_.size());

@@ -30,7 +30,6 @@ Program::Program(const std::vector<SourceFile>& sources) {
     if (decoded) continue;
     Unit unit;
     unit.source = &source;
-    unit.tree = Tree::parse(source.text, source.language);
     unit.module = module_name(source.path);
     unit.has_main = source.text.find("__main__") != std::string::npos;
     units_.push_back(std::move(unit));
@@ -40,16 +39,22 @@ Program::Program(const std::vector<SourceFile>& sources) {
   int best = 5;
   for (const Unit& unit : units_) best = std::min(best, script_rank(unit));
   for (size_t file = 0; file < units_.size(); ++file) {
-    Unit& unit = units_[file];
-    unit.entry = script_rank(unit) == best;
-    if (unit.tree.empty()) continue;
-    unit.names.assign(unit.tree.nodes().size(), -1);
-    for (size_t node = 0; node < unit.tree.nodes().size(); ++node) {
-      if (unit.tree.nodes()[node].kind == NodeKind::kIdentifier)
-        unit.names[node] = intern(unit.tree.text(static_cast<int32_t>(node)));
-    }
-    collect(static_cast<int>(file), 0, -1);
+    units_[file].entry = script_rank(units_[file]) == best;
+    if (units_[file].entry) load(static_cast<int>(file));
   }
+}
+
+void Program::load(int file) {
+  Unit& unit = units_[static_cast<size_t>(file)];
+  if (unit.loaded) return;
+  unit.loaded = true;
+  unit.tree = Tree::parse(unit.source->text, unit.source->language);
+  if (unit.tree.empty()) return;
+  unit.names.assign(unit.tree.nodes().size(), -1);
+  for (size_t node = 0; node < unit.tree.nodes().size(); ++node) {
+    if (unit.tree.nodes()[node].kind == NodeKind::kIdentifier) unit.names[node] = intern(unit.tree.text(static_cast<int32_t>(node)));
+  }
+  collect(file, 0, -1);
 }
 
 void Program::collect(int file, int32_t root, int class_of_root) {

@@ -1,6 +1,7 @@
 /// The Python sources of a folder as one program: files, functions, classes, names.
 #pragma once
 
+#include <deque>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -42,16 +43,20 @@ struct Unit {
   std::string module;  ///< the name it is imported under
   bool entry = false;  ///< run as a script for the reported score
   bool has_main = false;
+  bool loaded = false;
   std::vector<int> names;  ///< per node: interned identifier, or -1
 };
 
 class Program {
  public:
+  /// Parses the scripts that are run; other files when `load` asks for them.
   explicit Program(const std::vector<SourceFile>& sources);
+  /// Parses that file, once.
+  void load(int file);
 
   const std::vector<Unit>& units() const { return units_; }
-  const std::vector<Function>& functions() const { return functions_; }
-  const std::vector<Class>& classes() const { return classes_; }
+  const std::deque<Function>& functions() const { return functions_; }
+  const std::deque<Class>& classes() const { return classes_; }
   /// Index of the function (class) defined at that node, or -1.
   int function_at(int file, int32_t node) const;
   int class_at(int file, int32_t node) const;
@@ -67,8 +72,8 @@ class Program {
   void collect(int file, int32_t node, int class_index);
 
   std::vector<Unit> units_;
-  std::vector<Function> functions_;
-  std::vector<Class> classes_;
+  std::deque<Function> functions_;  ///< grow while they are used: references stay valid
+  std::deque<Class> classes_;
   std::vector<std::unordered_map<int32_t, int>> function_nodes_, class_nodes_;
   std::unordered_map<int, std::vector<int>> by_name_;
   std::unordered_map<std::string, int> ids_;
