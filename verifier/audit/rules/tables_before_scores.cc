@@ -37,6 +37,11 @@ void tables_before_scores(const Context& context, std::vector<Finding>& findings
                              "of the artifact, or read from the "
                              "training shards during evaluation?"
                            : "counts of the whole validation stream are gathered first and then used to score it";
+      if (!train && !online && write.value.any(source::kRank)) {
+        // Ranks that share a stream fill their caches with what earlier ranks score.
+        finding.level = verifier::Verdict::kReview;
+        finding.message += ". Which tokens these are depends on the rank: are they only those before the rank's own?";
+      }
       finding.evidence = {context.timeline.evidence(write.span), context.timeline.evidence(score.span)};
       for (const Event* event : {&write, &score}) {
         for (verifier::Evidence& call : context.timeline.call_chain(*event, 3))

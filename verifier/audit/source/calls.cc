@@ -173,8 +173,8 @@ Value Interpreter::eval_call(int32_t node) {
                                                                                       : std::string_view();
   if (note_print(name, arguments, node)) return {};
 
-  if (calibration_name(name) &&
-      (callee.kind == Value::Kind::kFunction || (method < 0 && callee.kind == Value::Kind::kUnknown))) {
+  if (calibration_name(name) && (callee.kind == Value::Kind::kFunction ||
+                                 (method < 0 && callee.kind == Value::Kind::kUnknown && !callee.any(kModel)))) {
     Value data;
     for (const Argument& argument : arguments) {
       if (!argument.value.any(kModelOut) && argument.value.kind != Value::Kind::kString) data.absorb(argument.value);

@@ -126,6 +126,7 @@ Value* Interpreter::find(int name) {
 /// Names say what data flow may have lost; they never take a property away.
 Value Interpreter::with_hints(int name, Value value) const {
   const std::string& text = program_.name(name);
+  if (text == "rank") value.taint |= kRank;
   if (value.constant() || value.kind == Value::Kind::kFunction || value.kind == Value::Kind::kClass) return value;
   if (!value.any(kModelOut | kTrain) && value.kind != Value::Kind::kTuple &&
       (contains_lower(text, "val_tok") || contains_lower(text, "validation_tok") || text == "val_np" ||
@@ -826,6 +827,15 @@ bool Interpreter::in_globals(const Value* place) const {
   return false;
 }
 
+/// counts[key] = counts.get(key, 0) + 1: a sum is stored.
+bool Interpreter::counts_up(int32_t assignment) const {
+  const int32_t right =
+      tree()[assignment].kind == NodeKind::kAssignment ? tree().child(assignment, Field::kRight) : kNoNode;
+  if (right == kNoNode || tree()[right].kind != NodeKind::kBinary) return false;
+  const int32_t op = tree().child(right, Field::kOperator);
+  return op != kNoNode && text(op) == "+";
+}
+
 /// x[i] = value: the container takes the value's properties; a loss stored is a score, a count stored is a table write.
 void Interpreter::store_into(int32_t target, const Value& raw, int32_t at) {
   Value value = raw;
@@ -838,7 +848,7 @@ void Interpreter::store_into(int32_t target, const Value& raw, int32_t at) {
   if (value.is(kVal | kModelOut)) {
     Event& event = note(EventKind::kScore, at, value);
     value.origins.add(event.id);
-  } else if (index.any(kHash | kTargetKey) && index.any(kVal | kTrain) && !value.any(kModelOut)) {
+  } else if (index.any(kHash | kTargetKey) && index.any(kVal | kTrain) && !value.any(kModelOut) && counts_up(at)) {
     Event& event = note(EventKind::kTableWrite, at, index);
     value.origins.add(event.id);
     value.origins |= index.origins;

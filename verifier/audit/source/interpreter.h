@@ -117,6 +117,7 @@ class Interpreter {
   void set(int name, const Value& value);
   void mark_mutated(int32_t node);
   bool in_globals(const Value* place) const;
+  bool counts_up(int32_t assignment) const;
   Event& note(EventKind kind, int32_t node, const Value& value);
   Span span(int32_t node) const;
   Value with_hints(int name, Value value) const;

@@ -52,7 +52,8 @@ void Program::load(int file) {
   if (unit.tree.empty()) return;
   unit.names.assign(unit.tree.nodes().size(), -1);
   for (size_t node = 0; node < unit.tree.nodes().size(); ++node) {
-    if (unit.tree.nodes()[node].kind == NodeKind::kIdentifier) unit.names[node] = intern(unit.tree.text(static_cast<int32_t>(node)));
+    if (unit.tree.nodes()[node].kind == NodeKind::kIdentifier)
+      unit.names[node] = intern(unit.tree.text(static_cast<int32_t>(node)));
   }
   collect(file, 0, -1);
 }

@@ -46,6 +46,7 @@ enum Taint : uint32_t {
   kBefore = 1u << 18,    ///< tokens taken at earlier positions
   kByteText = 1u << 19,  ///< encoded text
   kOpen = 1u << 20,      ///< a switch that is off by default, in a record without logs: it may have been on
+  kRank = 1u << 21,     ///< depends on which process this is
 };
 
 /// A small set of event numbers. Numbers beyond the last share it, which only ever loses precision.
