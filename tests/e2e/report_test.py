@@ -183,6 +183,18 @@ class Hostile(Formats):
             with self.subTest(format):
                 getattr(self, f"check_{format}")(self.render(format, [hostile_report()]))
 
+    def test_the_judges_notice_what_is_not_escaped(self):
+        for text in HOSTILE[:10] + HOSTILE[20:21]:
+            with self.subTest(text), self.assertRaises(AssertionError):
+                self.check_markdown(f"### Fairway: fail\n\n* {text}\n")
+        for format, text in (("text", "\x1b[2J\nverdict: pass"), ("html", self.render("html", [hostile_report()]).replace("&lt;", "<").replace("&gt;", ">"))):
+            with self.subTest(format), self.assertRaises(AssertionError):
+                self.check_html(text, [hostile_report()]) if format == "html" else self.check_text(text)
+        with self.assertRaises(Exception):
+            self.check_junit(self.render("junit", [hostile_report()]).replace("&lt;", "<"))
+        with self.assertRaises(Exception):
+            self.check_sarif(self.render("sarif", [hostile_report()]).replace('"startLine":1', '"startLine":0'))
+
     def test_many_reports_in_one_document(self):
         reports = [hostile_report(), {**hostile_report(), "verdict": "pass", "checks": [{"id": "time.eval", "status": "pass", "message": "", "evidence": []}]}]
         for format in ("text", "jsonl", "sarif", "junit", "markdown"):

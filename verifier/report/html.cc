@@ -4,6 +4,7 @@
 
 #include "engine/replay/version.h"
 #include "verifier/report/escape.h"
+#include "verifier/report/parts.h"
 #include "verifier/report/report.h"
 #include "verifier/rules/rules.h"
 
@@ -18,7 +19,7 @@ h1{font-size:1.4rem;margin:.2em 0}h2{font-size:1.1rem;margin:0;display:inline;ov
 code{font:0.88em ui-monospace,monospace;overflow-wrap:anywhere}
 .v{display:inline-block;min-width:4.2em;white-space:nowrap;text-align:center;border-radius:.3em;padding:0 .5em;color:#fff;font-size:.85em;font-weight:600}
 .fail{background:var(--fail)}.review{background:var(--review)}.pass{background:var(--pass)}.skip{background:var(--skip)}
-table{border-collapse:collapse;width:100%;margin:1rem 0}th,td{text-align:left;padding:.3em .6em;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
+table{border-collapse:collapse;width:100%;margin:1rem 0}th{white-space:nowrap}th,td{text-align:left;padding:.3em .6em;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
 .n{text-align:right;font-variant-numeric:tabular-nums}
 .report{border:1px solid var(--line);border-radius:.5em;padding:.6em 1em;margin:1rem 0}
 .report>summary{cursor:pointer}
@@ -45,11 +46,9 @@ std::string subject(const Report& r) {
 std::string check_html(const Check& c) {
   std::string out = fmt::format("<div class=\"check\">{} <code>{}</code><p>{}</p>", badge(c.status),
                                 markup_escape(c.id), markup_escape(c.message));
-  if (!c.claimed.empty() || !c.measured.empty()) {
-    out += fmt::format("<p>claimed <code>{}</code>, measured <code>{}</code></p>",
-                       c.claimed.empty() ? "–" : markup_escape(c.claimed),
-                       c.measured.empty() ? "–" : markup_escape(c.measured));
-  }
+  const std::string compared = claimed_and_measured(
+      c, [](const std::string& text) { return fmt::format("<code>{}</code>", markup_escape(text)); });
+  if (!compared.empty()) out += fmt::format("<p>{}</p>", compared);
   if (!c.evidence.empty()) {
     out += "<ul>";
     for (const Evidence& e : c.evidence) {

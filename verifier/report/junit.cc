@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "verifier/report/escape.h"
+#include "verifier/report/parts.h"
 #include "verifier/report/report.h"
 
 namespace fairway::verifier {
@@ -8,11 +9,8 @@ namespace {
 
 /// What a viewer of test results shows below the message.
 std::string details(const Check& c) {
-  std::string out;
-  if (!c.claimed.empty() || !c.measured.empty()) {
-    out += fmt::format("claimed {}, measured {}\n", c.claimed.empty() ? "-" : markup_escape(c.claimed),
-                       c.measured.empty() ? "-" : markup_escape(c.measured));
-  }
+  std::string out = claimed_and_measured(c, [](const std::string& text) { return markup_escape(text); });
+  if (!out.empty()) out += '\n';
   for (const Evidence& e : c.evidence)
     out += markup_escape(place(e)) + (e.note.empty() ? "" : ": " + markup_escape(e.note)) + "\n";
   return out;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "verifier/report/escape.h"
+#include "verifier/report/parts.h"
 #include "verifier/report/report.h"
 
 namespace fairway::verifier {
@@ -49,11 +50,9 @@ std::vector<const Check*> by_urgency(const Report& report) {
 
 std::string row(const Check& c) {
   std::string message = markdown_prose(c.message, kMessageBytes);
-  if (!c.claimed.empty() || !c.measured.empty()) {
-    message +=
-        fmt::format(" <br>claimed {}, measured {}", c.claimed.empty() ? "–" : markdown_code(c.claimed, kNoteBytes),
-                    c.measured.empty() ? "–" : markdown_code(c.measured, kNoteBytes));
-  }
+  const std::string compared =
+      claimed_and_measured(c, [](const std::string& text) { return markdown_code(text, kNoteBytes); });
+  if (!compared.empty()) message += " <br>" + compared;
   return fmt::format("| {} | {} | {} |\n", mark(c.status), cell(markdown_code(c.id)), cell(message));
 }
 

@@ -7,6 +7,7 @@
 #include "engine/base/sha256.h"
 #include "engine/replay/version.h"
 #include "verifier/report/escape.h"
+#include "verifier/report/parts.h"
 #include "verifier/report/report.h"
 #include "verifier/rules/rules.h"
 
@@ -82,10 +83,8 @@ ordered_json result_json(const Report& report, const Check& c, std::map<std::str
   const Rule* rule = find_rule(c.id);
   std::string text = visible(c.message.empty() ? c.id : c.message);
   if (c.status == Verdict::kReview) text = "A person must look: " + text;
-  if (!c.claimed.empty() || !c.measured.empty()) {
-    text += fmt::format(" (claimed {}, measured {})", c.claimed.empty() ? "-" : visible(c.claimed),
-                        c.measured.empty() ? "-" : visible(c.measured));
-  }
+  const std::string compared = claimed_and_measured(c, [](const std::string& t) { return visible(t); });
+  if (!compared.empty()) text += fmt::format(" ({})", compared);
   ordered_json j = {{"ruleId", visible(c.id)}};
   if (rule != nullptr) j["ruleIndex"] = rule - rules().data();
   j["kind"] = "fail";

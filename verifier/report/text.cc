@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "verifier/report/escape.h"
+#include "verifier/report/parts.h"
 #include "verifier/report/report.h"
 
 namespace fairway::verifier {
@@ -64,10 +65,8 @@ std::string to_text(const Report& report, bool colour, int width_columns) {
       }
     };
     lines(visible(c->message));
-    if (!c->claimed.empty() || !c->measured.empty()) {
-      lines(fmt::format("claimed {}, measured {}", c->claimed.empty() ? "-" : visible(c->claimed),
-                        c->measured.empty() ? "-" : visible(c->measured)));
-    }
+    const std::string compared = claimed_and_measured(*c, [](const std::string& text) { return visible(text); });
+    if (!compared.empty()) lines(compared);
     for (const Evidence& e : c->evidence) lines(visible(place(e)) + (e.note.empty() ? "" : "  " + visible(e.note)));
   }
 
