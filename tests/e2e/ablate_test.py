@@ -19,6 +19,9 @@ class Ablate(Case):
         self.assertEqual([v["variant"] for v in variants], ["base", "model.mlp_slope=0.5", "model.mtp_heads=1;model.mtp_weight=0.5"])
         for v in variants:
             self.assertEqual([r["seed"] for r in v["runs"]], ["1", "2"])
+        self.assertNotIn("welch", variants[0])
+        for v in variants[1:]:
+            self.assertTrue(0 < float(v["welch"]["p"]) < 1)
         self.assertEqual(len({r["val_loss"] for v in variants for r in v["runs"]}), 6)
 
     def test_the_base_is_the_submission_itself(self):

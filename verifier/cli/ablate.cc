@@ -65,7 +65,7 @@ ExitCode run_ablate(const Arguments& arguments) {
   Parser parser("fairway ablate DIR --out OUT --set KEY=VALUE [--set ...] [options]",
                 "Trains the submission in DIR and variants of it that differ in the named keys, each over the same "
                 "seeds, and prints them beside\n"
-                "each other: losses, bits per byte, bytes, time per step. Each --set is one variant; several keys of "
+                "each other: losses, bits per byte, bytes, time per step, Welch's t-test against the base. Each --set is one variant; several keys of "
                 "one variant are separated\n"
                 "by ';': --set 'model.mlp_slope=0.9;model.xsa_last_n=11'. OUT receives a folder per variant with its "
                 "fairway.toml and a record per\n"

@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
+
+#include "verifier/stats/comparison.h"
 
 namespace fairway::cli {
 namespace {
@@ -12,6 +15,22 @@ double mean_bytes(const std::vector<AblationRun>& runs) {
   double sum = 0.0;
   for (const AblationRun& r : runs) sum += static_cast<double>(r.total_bytes);
   return sum / static_cast<double>(runs.size());
+}
+
+/// Welch's test that the variant scores lower than the base; empty with fewer than two seeds on a side, or without any
+/// variance.
+std::optional<stats::Test> test_against(const AblationVariant& base, const AblationVariant& variant) {
+  if (&base == &variant || base.runs.size() < 2 || variant.runs.size() < 2) return {};
+  auto sample = [](const AblationVariant& v) {
+    std::vector<double> values;
+    for (const AblationRun& r : v.runs) values.push_back(r.val_bpb);
+    return stats::sample_of(std::move(values), v.name);
+  };
+  auto candidate = sample(variant), baseline = sample(base);
+  if (!candidate || !baseline) return {};
+  auto test = stats::test(*candidate, *baseline, 0.0, stats::kRuleAlpha);
+  if (!test) return {};
+  return *test;
 }
 
 }  // namespace
@@ -31,8 +50,9 @@ std::string ablation_table(const std::vector<AblationVariant>& variants, const T
   size_t width = 7;
   for (const AblationVariant& v : variants) width = std::max(width, v.name.size());
   const bool account = throughput.bpb_per_step > 0.0;
-  std::string out = fmt::format("{:<{}}  seeds  train_loss  val_loss    val_bpb     gain_bpb   bytes       ms/step{}\n",
-                                "variant", width, account ? "     required_bpb" : "");
+  std::string out = fmt::format(
+      "{:<{}}  seeds  train_loss  val_loss    val_bpb     gain_bpb   bytes       ms/step     t        df      p{}\n",
+      "variant", width, account ? "          required_bpb" : "");
   const AblationVariant& base = variants.front();
   for (const AblationVariant& v : variants) {
     const double bpb = mean_of(v.runs, &AblationRun::val_bpb), step_ms = mean_of(v.runs, &AblationRun::step_ms);
@@ -40,6 +60,9 @@ std::string ablation_table(const std::vector<AblationVariant>& variants, const T
         fmt::format("{:<{}}  {:<5}  {:<10.4f}  {:<10.6f}  {:<10.6f}  {:<+9.6f}  {:<10.0f}  {:<10.2f}", v.name, width,
                     v.runs.size(), mean_of(v.runs, &AblationRun::train_loss), mean_of(v.runs, &AblationRun::val_loss),
                     bpb, mean_of(base.runs, &AblationRun::val_bpb) - bpb, mean_bytes(v.runs), step_ms);
+    const auto test = test_against(base, v);
+    out += test ? fmt::format("  {:<7.3f}  {:<6.2f}  {:<9}", test->t, test->df, stats::print_p(test->p))
+                : fmt::format("  {:<7}  {:<6}  {:<9}", "-", "-", "-");
     if (account)
       out += fmt::format("  {:+.6f}", required_bpb(throughput, mean_of(base.runs, &AblationRun::step_ms), step_ms));
     out.erase(out.find_last_not_of(' ') + 1);
@@ -62,6 +85,9 @@ std::string ablation_json(const std::vector<AblationVariant>& variants, const Th
                       {"step_ms", r.step_ms}});
     }
     nlohmann::ordered_json entry = {{"variant", v.name}, {"runs", std::move(runs)}};
+    if (const auto test = test_against(variants.front(), v)) {
+      entry["welch"] = {{"t", test->t}, {"df", test->df}, {"p", stats::print_p(test->p)}};
+    }
     if (throughput.bpb_per_step > 0.0) {
       entry["required_bpb"] = required_bpb(throughput, base_ms, mean_of(v.runs, &AblationRun::step_ms));
     }
