@@ -62,12 +62,41 @@ Check merge(const std::string& id, const std::vector<rules::Finding>& findings) 
 std::vector<std::string> logged_lines(const Facts& facts) {
   std::vector<std::string> lines;
   for (const LoggedRun& run : facts.runs) {
-    for (const LogMarker& marker : run.markers) lines.push_back(marker.text.substr(std::min(marker.text.find_first_not_of(" \t"), marker.text.size())));
+    for (const LogMarker& marker : run.markers)
+      lines.push_back(marker.text.substr(std::min(marker.text.find_first_not_of(" \t"), marker.text.size())));
     for (const ScoreLine& score : run.scores) lines.push_back(score.tag + " val_loss");
   }
   std::sort(lines.begin(), lines.end());
   lines.erase(std::unique(lines.begin(), lines.end()), lines.end());
   return lines;
+}
+
+/// No rule has found anything: that is a pass only if the program could be followed to a printed score.
+void judge_silence(const source::Program& program, const source::Timeline& timeline, const rules::Scores& scores,
+                   const Question& question, Check& check) {
+  for (const source::Unit& unit : program.units()) {
+    for (uint32_t line : unit.tree.error_lines()) {
+      if (check.evidence.size() < 4) check.evidence.push_back({unit.source->name, line, 0});
+    }
+    if (!unit.tree.problem().empty()) check.message = unit.source->name + " is " + unit.tree.problem();
+  }
+  if (program.units().empty()) {
+    check.status = Verdict::kSkip;
+    check.message = "the folder has no Python source";
+  } else if (!check.message.empty() || !timeline.problems.empty()) {
+    check.status = Verdict::kReview;
+    if (check.message.empty()) check.message = timeline.problems[0];
+    check.message += ". Does what was not read keep the rule?";
+  } else if (scores.report_event() < 0) {
+    check.status = check.evidence.empty() ? Verdict::kSkip : Verdict::kReview;
+    check.message =
+        check.evidence.empty()
+            ? "no printed score could be followed through these sources, so nothing was judged"
+            : "the source does not parse there, and no printed score could be followed. Does it keep the rule?";
+  } else {
+    check.evidence.clear();
+    check.message = question.holds;
+  }
 }
 
 }  // namespace
@@ -84,14 +113,7 @@ std::vector<Check> audit_source(const Facts& facts) {
 
   for (const Question& question : kQuestions) {
     Check check = merge(question.id, findings);
-    if (check.message.empty()) {
-      if (program.units().empty()) {
-        check.status = Verdict::kSkip;
-        check.message = "the folder has no Python source";
-      } else {
-        check.message = question.holds;
-      }
-    }
+    if (check.message.empty()) judge_silence(program, timeline, scores, question, check);
     checks.push_back(std::move(check));
   }
   Check split = merge("data.split", findings);

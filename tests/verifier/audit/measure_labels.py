@@ -8,9 +8,11 @@ legality check. Nothing is tuned here: this only measures.
 import argparse
 import collections
 import json
+import os
 import pathlib
 import re
 import subprocess
+import sys
 
 SOURCE = pathlib.Path(__file__).resolve().parents[3]
 LEGALITY = ("legality.score_first", "legality.single_pass", "legality.normalized", "legality.causal", "legality.slot",
@@ -58,11 +60,15 @@ def worst(checks):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("fairway")
-    parser.add_argument("repository")
+    parser.add_argument("repository", nargs="?", default=os.environ.get("FAIRWAY_UPSTREAM_REPO", ""))
+    parser.add_argument("--check", action="store_true")
     parser.add_argument("--labels", default=SOURCE.parent / "shared/upstream/labels.jsonl")
     parser.add_argument("--parity", choices=("even", "odd"))
     parser.add_argument("-v", "--verbose", action="store_true")
     arguments = parser.parse_args()
+    if not arguments.repository or not pathlib.Path(arguments.labels).exists():
+        print("skipped: FAIRWAY_UPSTREAM_REPO names no repository, or the labels are not there")
+        sys.exit(77)
 
     table = collections.defaultdict(collections.Counter)
     on_lines = collections.Counter()
@@ -115,6 +121,12 @@ def main():
         print(f"{title}: {len(lines)}")
         for entry in lines:
             print("  " + entry)
+    if arguments.check:
+        clean = table["clean"]
+        kept = clean["fail"] == 0 and clean["review"] * 20 <= sum(clean.values())
+        kept &= found * 20 >= sum(totals.values()) * 19 and present["fail"] * 100 >= sum(present.values()) * 85
+        kept &= on_lines[True] * 10 >= found * 9
+        sys.exit(0 if kept else 1)
 
 
 if __name__ == "__main__":

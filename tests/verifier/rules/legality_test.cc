@@ -156,7 +156,7 @@ TEST(Names, DecideNothing) {
 }
 
 TEST(Helpers, AHintGatedByItsTokenFailsIfTheLogsCountIt) {
-  Facts facts = record("x = 1\n", {}, "final_exact");
+  Facts facts = record(read_fixture("normalized/bigram_embedding.py"), {}, "final_exact");
   facts.sources.push_back({"hints.c", "hints.c", Language::kC, false, read_fixture("causal/gated_hint.c")});
   EXPECT_EQ(check_of(facts, "legality.causal").status, Verdict::kReview);
   facts.runs[0].markers.push_back({"ngram_tilt:hints total=9 token_gate=5 within_gate=3", {"train.log", 3}});
@@ -168,7 +168,7 @@ TEST(Helpers, AHintGatedByItsTokenFailsIfTheLogsCountIt) {
 }
 
 TEST(Helpers, AHintOfThePastPasses) {
-  Facts facts = record("x = 1\n", {}, "final_exact");
+  Facts facts = record(read_fixture("normalized/bigram_embedding.py"), {}, "final_exact");
   facts.sources.push_back({"hints.c", "hints.c", Language::kC, false, read_fixture("causal/hint_of_the_past.c")});
   facts.runs[0].markers.push_back({"ngram_tilt:hints total=9 within_gate=3", {"train.log", 3}});
   EXPECT_EQ(check_of(facts, "legality.causal").status, Verdict::kPass);
@@ -177,6 +177,17 @@ TEST(Helpers, AHintOfThePastPasses) {
 TEST(Sources, AFolderWithoutPythonIsSkipped) {
   Facts facts;
   for (const Check& check : audit_source(facts)) EXPECT_EQ(check.status, Verdict::kSkip) << check.id;
+}
+
+TEST(Sources, WithoutAScoreNothingPasses) {
+  const Check check = check_of(record("x = 1\n", {}, "final_exact"), "legality.score_first");
+  EXPECT_EQ(check.status, Verdict::kSkip) << check.message;
+}
+
+TEST(Sources, ASourceThatDoesNotParseIsAQuestionWithItsLine) {
+  const Check check = check_of(record("x = 1\ny = = 2\n", {}, "final_exact"), "legality.score_first");
+  EXPECT_EQ(check.status, Verdict::kReview);
+  EXPECT_TRUE(names_line(check, "train_gpt.py", 2));
 }
 
 TEST(Sources, APackedScriptIsJudgedByWhatItUnpacksTo) {
