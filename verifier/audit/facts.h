@@ -29,10 +29,9 @@ struct Fact {
 struct ScoreLine {
   std::string tag;  ///< as printed before val_loss, trimmed; for a bpb without a loss, what precedes the number
   std::optional<double> val_loss, val_bpb;
-  int bpb_decimals = 0;                ///< digits printed after the point
-  int loss_decimals = 0;               ///< likewise
-  bool diagnostic = false;             ///< a step, a pre-quantisation or other intermediate value
-  std::optional<double> eval_time_ms;  ///< printed on the same line
+  int bpb_decimals = 0;     ///< digits printed after the point
+  int loss_decimals = 0;    ///< likewise
+  bool diagnostic = false;  ///< a step, a pre-quantisation or other intermediate value
   Place place;
 };
 
@@ -70,8 +69,8 @@ struct LoggedRun {
   std::vector<Fact<double>> eval_times_ms;         ///< one per stage, repetitions of one stage removed
   std::optional<Fact<double>> total_eval_time_ms;  ///< a line that says it covers all stages
   std::optional<Fact<int64_t>> val_tokens, train_shards;
-  std::optional<Fact<std::string>> tokenizer_path, gpu_name;
-  std::vector<LogMarker> markers;  ///< lines about test-time training, SLOT, n-grams, calibration, in order
+  std::optional<Fact<std::string>> gpu_name;  ///< as nvidia-smi prints it: "H100 80GB HBM3"
+  std::vector<LogMarker> markers;             ///< lines about test-time training, SLOT, n-grams, calibration, in order
 };
 
 enum class Language { kPython, kC, kCpp, kShell };
@@ -92,7 +91,7 @@ struct Claims {
   int64_t problem_line = 0;
   std::optional<Fact<double>> val_bpb, val_loss;
   std::string val_bpb_text;  ///< what stands in place of a number: "pending", "null"
-  std::optional<Fact<int64_t>> bytes_total, bytes_code, bytes_model;
+  std::optional<Fact<int64_t>> bytes_total;
   std::optional<Fact<double>> train_time_seconds, eval_time_seconds;
   std::map<std::string, double> seed_bpb;           ///< by seed, or by position where no seed is given
   std::map<std::string, Fact<int64_t>> seed_bytes;  ///< artifact bytes by seed

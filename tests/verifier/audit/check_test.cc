@@ -93,6 +93,13 @@ TEST(ArtifactBytes, MebibytesReadAsMegabytesAreNamed) {
   expect(r, "artifact.bytes", Verdict::kFail, "not 16 MiB");
 }
 
+TEST(ArtifactBytes, ATotalFarFromEveryLogIsAQuestion) {
+  Record r;
+  r.json = r.default_json();
+  r.json.replace(r.json.find("15050000"), 8, "12050000");
+  expect(r, "artifact.bytes", Verdict::kReview, "of which run");
+}
+
 TEST(ArtifactBytes, ALogThatCountsMoreCodeThanIsShippedIsAQuestion) {
   Record r;
   r.json = r.default_json();
@@ -121,6 +128,14 @@ TEST(TimeTrain, FewerGpusAreNotTheRecordSetting) {
   Record r;
   for (auto& s : r.seeds) s.world_size = 1;
   expect(r, "time.train", Verdict::kReview, "record setting");
+}
+
+TEST(TimeTrain, AnotherGpuIsNotTheRecordSetting) {
+  Record r;
+  r.seeds[0].more = "|   0  NVIDIA H100 80GB HBM3          On  |   00000000:19:00.0 Off |                    0 |\n";
+  expect(r, "time.train", Verdict::kPass);
+  r.seeds[0].more = "|   0  NVIDIA GeForce RTX 5090         On  |   00000000:19:00.0 Off |                    0 |\n";
+  expect(r, "time.train", Verdict::kReview, "RTX 5090");
 }
 
 TEST(TimeTrain, TheNonRecordTrackHasNoLimit) {

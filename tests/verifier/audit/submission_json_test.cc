@@ -13,14 +13,14 @@ Claims read(std::string_view text) { return read_submission_json("submission.jso
 
 TEST(SubmissionJson, EveryFactKeepsItsLine) {
   const Claims c = read(
-      "{\n  \"name\": \"X\",\n  \"val_bpb\": 1.1630,\n  \"bytes_total\":\n    15353490,\n  \"bytes_code\": "
-      "\"56770\"\n}\n");
+      "{\n  \"name\": \"X\",\n  \"val_bpb\": 1.1630,\n  \"bytes_total\":\n    15353490,\n  \"train_time_seconds\": "
+      "\"599.5\"\n}\n");
   EXPECT_TRUE(c.parsed) << c.problem;
   EXPECT_EQ(c.val_bpb->value, 1.1630);
   EXPECT_EQ(c.val_bpb->place.line, 3);
   EXPECT_EQ(c.bytes_total->value, 15353490);
   EXPECT_EQ(c.bytes_total->place.line, 4) << "the line of the key";
-  EXPECT_EQ(c.bytes_code->value, 56770) << "numbers as strings count";
+  EXPECT_EQ(c.train_time_seconds->value, 599.5) << "numbers as strings count";
   EXPECT_EQ(c.scalars.at("/val_bpb").value, "1.1630") << "as written, for its decimals";
 }
 

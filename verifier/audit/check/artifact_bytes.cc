@@ -208,6 +208,22 @@ void check_artifact_bytes(const Facts& facts, const ClaimMatch& match, verifier:
     check.claimed = std::to_string(bytes.value);
     add(f);
   }
+  // A total of another run or another build: megabytes apart is no rounding.
+  constexpr int64_t kFarApart = 1'000'000;
+  if (claims_to_fit && check.status == Verdict::kPass && counted > 0) {
+    const LoggedRun* nearest = nullptr;
+    auto distance = [&](const LoggedRun& r) { return std::llabs(r.total_bytes->value - claimed_bytes->value); };
+    for (const LoggedRun* r : runs) {
+      if (r->total_bytes && (nearest == nullptr || distance(*r) < distance(*nearest))) nearest = r;
+    }
+    if (nearest != nullptr && distance(*nearest) > kFarApart) {
+      add({Verdict::kReview,
+           fmt::format("submission.json says {} bytes, the log counts {}: of which run is the size?",
+                       claimed_bytes->value, nearest->total_bytes->value),
+           nearest->total_bytes->value,
+           {claimed_bytes->place, nearest->total_bytes->place}});
+    }
+  }
   if (const FileEntry* model = shipped_model(facts); model != nullptr && script != nullptr) {
     const int64_t bytes = model->size_bytes + script->size_bytes;
     Finding f{Verdict::kPass, "", bytes, {{model->path, 0}, {script->path, 0}}};

@@ -112,6 +112,13 @@ void check_train(const Facts& facts, const ClaimMatch& match, Track track, verif
     longest = std::max(longest, ms);
     const Place& place = run->train_time_ms->place;
     const auto gpus = other_gpu_count(*run);
+    if (track == Track::kRecord && run->gpu_name && run->gpu_name->value.find("H100") == std::string::npos) {
+      raise(
+          check, Verdict::kReview,
+          fmt::format("trained on \"{}\", which is not the record setting of {} H100: is this entry meant as a record?",
+                      run->gpu_name->value, kRecordGpus),
+          ms, run->gpu_name->place);
+    }
     if (gpus) {
       raise(check, Verdict::kReview,
             fmt::format(

@@ -138,7 +138,6 @@ void add_parameter(LoggedRun& run, const Parameter& p, const Place& place) {
     if (p.key == "train_shards") set_first(run.train_shards, *integer, place);
     if (p.key == "val_tokens" || p.key == "validation_tokens") set_first(run.val_tokens, *integer, place);
   }
-  if (p.key == "tokenizer_path") set_first(run.tokenizer_path, p.value, place);
   if (p.key == "gpu_name") set_first(run.gpu_name, p.value, place);
   if (run.hyperparameters.size() < 4096) run.hyperparameters.emplace(p.key, Fact<std::string>{p.value, place});
 }

@@ -393,10 +393,7 @@ void scan_log_line(std::string_view line, std::string_view lowered, int64_t numb
     if (score.tag.size() > 200) score.tag.resize(200);
   }
   if (std::optional<EvalTime> time = scan_eval_time(lowered)) {
-    if (!scores.empty()) {
-      scores.front().eval_time_ms = time->ms;
-      time->val_bpb = scores.front().val_bpb;
-    }
+    if (!scores.empty()) time->val_bpb = scores.front().val_bpb;
     // Progress of a stage is not its end: a time counts on a line that ends a stage.
     if (time->covers_all_stages || ends_stage) out.push_back({number, *time});
   }

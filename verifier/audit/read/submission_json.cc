@@ -40,11 +40,6 @@ class Reader {
         first<int64_t>({"/bytes_total", "/artifact_bytes", "/artifact_bytes_max", "/artifact_bytes_mean",
                         "/total_bytes", "/artifact_size_bytes", "/bytes_total_max"},
                        bytes_of);
-    claims_.bytes_code = first<int64_t>({"/bytes_code", "/code_bytes", "/code_size_bytes"}, bytes_of);
-    claims_.bytes_model = first<int64_t>({"/bytes_model", "/model_bytes", "/bytes_model_compressed"}, bytes_of);
-    for (const JsonScalar& s : json_.scalars) {
-      if (!claims_.bytes_model && s.pointer.starts_with("/bytes_model_")) set_bytes(claims_.bytes_model, s);
-    }
     claims_.train_time_seconds =
         first<double>({"/training_time_seconds", "/train_time_seconds", "/wallclock_seconds"}, number_of);
     claims_.eval_time_seconds = first<double>({"/eval_time_seconds", "/total_eval_time_seconds"}, number_of);
@@ -80,10 +75,6 @@ class Reader {
       if (const auto v = convert(*s)) return Fact<T>{*v, place(*s)};
     }
     return std::nullopt;
-  }
-
-  void set_bytes(std::optional<Fact<int64_t>>& to, const JsonScalar& s) const {
-    if (const auto v = bytes_of(s)) to = Fact<int64_t>{*v, place(s)};
   }
 
   void read_score() {
