@@ -34,7 +34,8 @@ class Audit(Case):
 
     def test_a_folder_that_breaks_nothing_exits_0_and_runs_nothing(self):
         checks = self.report(0, self.record(self.folder / "a"))
-        self.assertEqual({c["status"] for c in checks.values()}, {"pass"}, checks)
+        # Nothing is known here of the record that this one would have to beat.
+        self.assertEqual({i for i, c in checks.items() if c["status"] != "pass"}, {"stats.significance"}, checks)
 
     def test_a_broken_rule_exits_1_and_names_the_line(self):
         checks = self.report(2, self.record(self.folder / "a", bytes_total=16076737))

@@ -31,7 +31,10 @@ void expect(const Record& record, const std::string& id, Verdict status, const s
 
 TEST(Checks, ARecordThatBreaksNothingPassesEveryOne) {
   const verifier::Report report = audit(Record().folder(), {.legality = false});
-  for (const Check& c : report.checks) EXPECT_EQ(c.status, Verdict::kPass) << c.id << ": " << c.message;
+  for (const Check& c : report.checks) {
+    if (c.id == "stats.significance") continue;  // nothing is known here of the record that this one would have to beat
+    EXPECT_EQ(c.status, Verdict::kPass) << c.id << ": " << c.message;
+  }
   EXPECT_EQ(report.exit_code(), 0);
 }
 
