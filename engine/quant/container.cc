@@ -283,6 +283,22 @@ class TableReader {
 
 }  // namespace
 
+const char* storage_name(Storage storage) {
+  switch (storage) {
+    case Storage::kInt8Rows:
+      return "int8_rows";
+    case Storage::kFloat32:
+      return "binary32";
+    case Storage::kFloat16:
+      return "binary16";
+    case Storage::kCodebook:
+      return "codebook";
+    case Storage::kLowRank:
+      return "low_rank";
+  }
+  FAIRWAY_CHECK(false);
+}
+
 Status check_entry(const ContainerEntry& entry) {
   std::string fault = entry_fault(entry);
   if (fault.empty()) return {};

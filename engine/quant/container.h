@@ -25,6 +25,9 @@ enum class Storage : uint8_t {
   kLowRank = 5,   ///< a matrix as the product of two binary16 factors
 };
 
+/// "int8_rows", "binary32", "binary16", "codebook", "low_rank".
+const char* storage_name(Storage storage);
+
 constexpr uint32_t kContainerVersion = 1;
 constexpr size_t kMaxNameBytes = 255;
 constexpr size_t kMaxDimensions = 4;

@@ -107,13 +107,6 @@ LowRank factorise(std::span<const float> values, int64_t rows, int64_t columns, 
   for (int64_t i = 0; i < rank * columns; ++i) {
     result.right.push_back(static_cast<float>(eigen.vectors[static_cast<size_t>(i)]));
   }
-  double total = 0.0;
-  for (double value : eigen.values) total += value;
-  double kept = 0.0;
-  for (double value : eigen.values) {
-    kept += value;
-    result.explained_variance.push_back(total > 0.0 ? kept / total : 1.0);
-  }
   return result;
 }
 

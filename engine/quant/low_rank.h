@@ -18,9 +18,8 @@ struct Eigen {
 Eigen symmetric_eigen(std::vector<double> matrix, int64_t n);
 
 struct LowRank {
-  std::vector<float> left;                ///< (rows, rank): E v_k
-  std::vector<float> right;               ///< (rank, columns): v_k
-  std::vector<double> explained_variance;  ///< (columns): share of the sum of squares that the first k + 1 factors keep
+  std::vector<float> left;   ///< (rows, rank): E v_k
+  std::vector<float> right;  ///< (rank, columns): v_k
 };
 
 /// E (rows, columns; finite) ~ left * right with the least squared error that `rank` allows, before binary16.

@@ -7,6 +7,7 @@
 #include "engine/base/file.h"
 #include "engine/quant/container.h"
 #include "engine/quant/safetensors.h"
+#include "kernels/rows.h"
 
 namespace fairway::replay {
 namespace {
@@ -25,6 +26,21 @@ Status set_values(model::Parameter& p, std::span<const float> values) {
   std::copy(values.begin(), values.end(), p.value());
   p.changed();
   return {};
+}
+
+/// Integer sums over all tensors that are stored in one way.
+struct ErrorSums {
+  int64_t tensors = 0;
+  kernels::SumOfSquares lost, all;
+};
+
+void add_error(std::span<const float> values, const quant::PackedTensor& packed, std::map<std::string, ErrorSums>& sums) {
+  const quant::NamedTensor restored = quant::restore_tensor(packed);
+  std::vector<float> lost(values.size());
+  std::transform(values.begin(), values.end(), restored.values.begin(), lost.begin(), [](float x, float y) { return x - y; });
+  ErrorSums& e = sums[quant::storage_name(packed.entry.storage)];
+  e.tensors += 1;
+  FAIRWAY_CHECK(e.lost.add(lost) && e.all.add(values));
 }
 
 }  // namespace
@@ -55,6 +71,9 @@ Result<Packed> pack(const model::Gpt& model, const submission::Submission& s,
   for (const model::Parameter* p : exported(model)) views.push_back({parameter_spec(*p), p->values()});
   FAIRWAY_ASSIGN(auto tensors, quant::export_tensors(views, s.scheme, hessians));
   Packed packed;
+  std::map<std::string, ErrorSums> sums;
+  for (size_t i = 0; i < tensors.size(); ++i) add_error(views[i].values, tensors[i], sums);
+  for (const auto& [storage, e] : sums) packed.errors[storage] = {e.tensors, e.lost.total(), e.all.total()};
   FAIRWAY_ASSIGN(packed.container, quant::write_container(tensors));
   packed.container_sha256 = sha256(packed.container);
   FAIRWAY_ASSIGN(packed.compressed, quant::compress(s.codec, packed.container));

@@ -15,6 +15,13 @@
 
 namespace fairway::replay {
 
+/// What an export lost: sum of squares of (value - restored value), over that of the values.
+struct ExportError {
+  int64_t tensors = 0;
+  double squared_error = 0.0, squares = 0.0;
+  double relative() const { return squares > 0.0 ? squared_error / squares : 0.0; }
+};
+
 /// An exported model.
 struct Packed {
   std::vector<std::byte> container;  ///< uncompressed (engine/quant/FORMAT.md); its SHA-256 is the artifact's identity
@@ -22,6 +29,7 @@ struct Packed {
   Digest container_sha256{};
   uint64_t payload_bytes = 0;        ///< integers, scales and passthrough values alone
   uint64_t float32_bytes = 0;        ///< the parameters as binary32
+  std::map<std::string, ExportError> errors;  ///< by how tensors are stored: "int8_rows", "codebook", "low_rank", ...
 };
 
 /// Quantises, packs and compresses; `hessians` are those of calibrate(). Errors: a value that cannot be exported, by

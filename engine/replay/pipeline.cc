@@ -55,6 +55,9 @@ Status log_sizes(const submission::Submission& s, const Packed& p, RunLog& log) 
   FAIRWAY_TRY(log.line(fmt::format("Serialized model {}: {} bytes (payload:{} container:{} payload_ratio:{:.2f}x)", size_label(s),
                                    p.compressed.size(), p.payload_bytes, p.container.size(),
                                    static_cast<double>(p.float32_bytes) / static_cast<double>(p.payload_bytes))));
+  for (const auto& [storage, error] : p.errors) {
+    FAIRWAY_TRY(log.line(fmt::format("quantization_error storage:{} tensors:{} relative_squared:{:.6e}", storage, error.tensors, error.relative())));
+  }
   return log.line(fmt::format("Total submission size {}: {} bytes", size_label(s), p.compressed.size() + code));
 }
 
