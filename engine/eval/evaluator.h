@@ -1,7 +1,6 @@
-/// Scores a stream of tokens with a model: the loop over windows, the totals, the score stream.
+/// Scores a stream of tokens with a model: procedure and harness put together.
 #pragma once
 
-#include <functional>
 #include <span>
 #include <string>
 
@@ -9,24 +8,17 @@
 #include "engine/base/sha256.h"
 #include "engine/comm/communicator.h"
 #include "engine/data/byte_accounting.h"
-#include "engine/eval/windows.h"
+#include "engine/eval/harness.h"
+#include "engine/eval/procedure.h"
 #include "engine/model/gpt.h"
 
 namespace fairway::eval {
 
-/// What an evaluation found. Totals are integers; loss and bits per byte are binary64 divisions of them:
-///   val_loss = fl(fl(loss_units * 2^-26) / tokens);  val_bpb = fl(fl(loss_units * 2^-26) / fl(ln 2 * bytes))
-struct Scores {
-  int64_t loss_units = 0;  ///< sum of round(nll * 2^26)
-  uint64_t tokens = 0;
-  uint64_t bytes = 0;
-  Digest stream_sha256{};  ///< of the nll values, binary32 little-endian, in scoring order
-  double val_loss = 0.0;
-  double val_bpb = 0.0;
+/// What names the run in the header of its trace.
+struct TraceSetup {
+  TraceSink sink;  ///< empty: no trace
+  Digest config_sha256{}, container_sha256{};
 };
-
-/// Receives the nll values in scoring order, on rank 0 only.
-using ScoreSink = std::function<Status(std::span<const float>)>;
 
 struct EvalRun {
   EvalConfig config;
@@ -35,9 +27,15 @@ struct EvalRun {
   comm::Communicator* communicator;
   ScoreSink sink;              ///< may be empty
   std::string progress_label;  ///< empty: no progress line
+  TraceSetup trace = {};       ///< the sink is called on rank 0 only
 };
 
-/// Evaluates; every rank returns the same scores. Errors: those of WindowPlan, a value the model cannot compute with, the sink's.
+/// Evaluates; every rank returns the same scores. A procedure that trains leaves the model trained. Errors: those of WindowPlan, a value
+/// the model cannot compute with, a sink's.
 Result<Scores> evaluate(model::Gpt& model, const EvalRun& run);
+
+/// The parts of a header that config and model decide, and the state a procedure starts from.
+TraceHeader trace_header(const EvalConfig& config, const model::Gpt& model);
+Digest initial_state(Procedure& procedure, model::Gpt& model);
 
 }  // namespace fairway::eval

@@ -7,24 +7,9 @@
 #include <cstdint>
 
 #include "engine/base/result.h"
+#include "engine/eval/config.h"
 
 namespace fairway::eval {
-
-enum class Method {
-  kStandard,  ///< rows [i L, (i+1) L): every prediction once
-  kSlidingA,  ///< starts 0, S, ... <= P - L; the last S of every window, also of the first (PR #65)
-  kSlidingB,  ///< likewise, the first scored whole, and a tail window ending at P if S does not divide P - L: every prediction once
-  kSlidingC,  ///< starts 0, S, ... < P, windows cut at P, the first scored whole, the last S of the others (PR #549)
-  kSlidingD,  ///< starts 0, S, ... <= P - L; the first scores its first S, the others their last S (PR #635)
-};
-
-struct EvalConfig {
-  Method method = Method::kStandard;
-  int64_t seq_len = 1024;  ///< L
-  int64_t stride = 1024;   ///< S <= L; L for kStandard
-};
-
-const char* method_name(Method method);
 
 struct Window {
   int64_t start = 0;

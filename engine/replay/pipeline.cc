@@ -81,27 +81,39 @@ Status share_container(const submission::Submission& s, const model::Gpt& model,
 std::vector<std::string> result_lines(const submission::Submission& s, const eval::Scores& scores, int64_t eval_ms) {
   std::string tag = size_label(s);
   tag[tag.find('+')] = '_';
-  const bool standard = s.eval.method == eval::Method::kStandard;
-  const std::string label = fmt::format("final_{}_{}", tag, standard ? "roundtrip" : "sliding_window");
+  const bool standard = s.eval.method == eval::Method::kStandard && s.eval.procedure == eval::ProcedureKind::kWindows;
+  const char* kind = standard ? "roundtrip" : s.eval.procedure == eval::ProcedureKind::kWindows ? "sliding_window" : eval::procedure_name(s.eval.procedure);
+  const std::string label = fmt::format("final_{}_{}", tag, kind);
   const std::string stride = standard ? "" : fmt::format(" stride:{}", s.eval.stride);
   return {fmt::format("{} val_loss:{:.4f} val_bpb:{:.4f}{} eval_time:{}ms", label, scores.val_loss, scores.val_bpb, stride, eval_ms),
           fmt::format("{}_exact val_loss:{:.8f} val_bpb:{:.8f}", label, scores.val_loss, scores.val_bpb)};
 }
 
-Result<eval::Scores> score(model::Gpt& model, const submission::Submission& s, const train::Validation& validation,
-                           const std::string& scores_path, bool show_progress, comm::Communicator& communicator) {
-  std::optional<AtomicFile> file;
-  auto open = [&]() -> Status {
-    if (scores_path.empty() || !communicator.is_root()) return {};
-    FAIRWAY_ASSIGN(AtomicFile opened, AtomicFile::create(scores_path));
+std::span<const uint16_t> scored_tokens(const submission::Submission& s, const train::Validation& validation) {
+  return s.eval.whole_stream() ? validation.set.all_tokens() : validation.set.tokens();
+}
+
+Result<eval::Scores> score(model::Gpt& model, const submission::Submission& s, const train::Validation& validation, const ScoreFiles& files,
+                           bool show_progress, comm::Communicator& communicator) {
+  std::optional<AtomicFile> scores_file, trace_file;
+  auto open = [&](const std::string& path, std::optional<AtomicFile>& file) -> Status {
+    if (path.empty() || !communicator.is_root()) return {};
+    FAIRWAY_ASSIGN(AtomicFile opened, AtomicFile::create(path));
     file.emplace(std::move(opened));
     return {};
   };
-  FAIRWAY_TRY(comm::agree(communicator, open()));
-  eval::EvalRun run{s.eval, validation.set.tokens(), &validation.accounting, &communicator, {}, show_progress ? "scoring" : ""};
-  if (file) run.sink = [&](std::span<const float> nll) { return file->write(std::as_bytes(nll)); };
+  FAIRWAY_TRY(comm::agree(communicator, open(files.scores, scores_file)));
+  FAIRWAY_TRY(comm::agree(communicator, open(files.trace, trace_file)));
+  eval::EvalRun run{s.eval, scored_tokens(s, validation), &validation.accounting, &communicator, {}, show_progress ? "scoring" : ""};
+  if (scores_file) run.sink = [&](std::span<const float> nll) { return scores_file->write(std::as_bytes(nll)); };
+  if (!files.trace.empty()) {
+    run.trace.config_sha256 = s.config_sha256;
+    run.trace.container_sha256 = files.container_sha256;
+    run.trace.sink = [&](std::span<const std::byte> bytes) { return trace_file->write(bytes); };
+  }
   FAIRWAY_ASSIGN(eval::Scores scores, eval::evaluate(model, run));
-  FAIRWAY_TRY(comm::agree(communicator, file ? file->commit() : Status()));
+  FAIRWAY_TRY(comm::agree(communicator, scores_file ? scores_file->commit() : Status()));
+  FAIRWAY_TRY(comm::agree(communicator, trace_file ? trace_file->commit() : Status()));
   return scores;
 }
 
@@ -182,7 +194,9 @@ Result<Record> run_seed(const submission::Submission& s, const train::DataFiles&
   FAIRWAY_TRY(unpack(packed.container, s, artifact, *trained.model));
 
   const Stopwatch evaluation;
-  FAIRWAY_ASSIGN(eval::Scores scores, score(*trained.model, s, validation, join(options.out_dir, "scores.f32"), options.show_progress, c));
+  FAIRWAY_ASSIGN(eval::Scores scores, score(*trained.model, s, validation,
+                                             {join(options.out_dir, "scores.f32"), join(options.out_dir, "trace.bin"), sha256(packed.container)},
+                                             options.show_progress, c));
   const int64_t eval_ms = evaluation.milliseconds();
 
   Record record;
@@ -197,7 +211,7 @@ Result<Record> run_seed(const submission::Submission& s, const train::DataFiles&
   i.multipliers_sha256 = sha256(std::as_bytes(std::span(std::as_const(trained.progress.multipliers))));
   i.commitments = trained.progress.commitments;
   i.container_sha256 = sha256(packed.container);
-  i.eval_method = eval::method_name(s.eval.method);
+  i.eval_method = s.eval.procedure == eval::ProcedureKind::kWindows ? eval::method_name(s.eval.method) : eval::procedure_name(s.eval.procedure);
   i.eval_seq_len = s.eval.seq_len;
   i.eval_stride = s.eval.stride;
   i.eval_tokens = scores.tokens;
@@ -209,6 +223,7 @@ Result<Record> run_seed(const submission::Submission& s, const train::DataFiles&
 
   for (const std::string& line : result_lines(s, scores, eval_ms)) FAIRWAY_TRY(log->line(line));
   FAIRWAY_ASSIGN(auto codec, quant::codec_identity(s.codec));
+  FAIRWAY_ASSIGN(const Digest trace_sha256, sha256_file(join(options.out_dir, "trace.bin")));
   const quant::ArtifactSize size{s.config_text.size(), packed.compressed.size()};
   record.informative = {{"artifact_sha256", hex(sha256(packed.compressed))},
                         {"artifact_bytes", std::to_string(packed.compressed.size())},
@@ -222,6 +237,7 @@ Result<Record> run_seed(const submission::Submission& s, const train::DataFiles&
                         {"train_loss", fmt::format("{:.4f}", trained.last_train_loss)},
                         {"train_ms", std::to_string(trained.progress.elapsed_ms)},
                         {"eval_ms", std::to_string(eval_ms)},
+                        {"trace_sha256", hex(trace_sha256)},
                         {"threads", std::to_string(kernels::thread_count())},
                         {"ranks", std::to_string(c.size())},
                         {"machine", machine()},

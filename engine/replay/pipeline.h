@@ -12,7 +12,7 @@ namespace fairway::replay {
 
 struct RunOptions {
   uint64_t seed = 0;
-  /// Receives train.log, model.*, scores.f32, schedule.f64, replay.json and state/.
+  /// Receives train.log, model.*, scores.f32, trace.bin, schedule.f64, replay.json and state/.
   std::string out_dir;
   /// Continue from a checkpoint of the same run; a run that was completed is not repeated, its record is returned.
   /// False: whatever an earlier run left is removed first.
@@ -26,9 +26,19 @@ struct RunOptions {
 Result<Record> run_seed(const submission::Submission& s, const train::DataFiles& files, const train::Validation& validation,
                         const RunOptions& options, comm::Communicator& communicator);
 
-/// Scores a model that is in place. `scores_path`: where the nll stream goes; empty: nowhere.
-Result<eval::Scores> score(model::Gpt& model, const submission::Submission& s, const train::Validation& validation,
-                           const std::string& scores_path, bool show_progress, comm::Communicator& communicator);
+/// Where the files of a scoring go; an empty path: nowhere.
+struct ScoreFiles {
+  std::string scores;             ///< the nll stream
+  std::string trace;              ///< engine/eval/TRACE.md
+  Digest container_sha256{};      ///< of the artifact that is scored, for the trace
+};
+
+/// Scores a model that is in place; a procedure that trains leaves it trained.
+Result<eval::Scores> score(model::Gpt& model, const submission::Submission& s, const train::Validation& validation, const ScoreFiles& files,
+                           bool show_progress, comm::Communicator& communicator);
+
+/// The tokens that the submission's evaluation scores.
+std::span<const uint16_t> scored_tokens(const submission::Submission& s, const train::Validation& validation);
 
 /// The result lines of the upstream logs: "final_int8_zlib_roundtrip val_loss:... val_bpb:... eval_time:...ms" and "_exact".
 std::vector<std::string> result_lines(const submission::Submission& s, const eval::Scores& scores, int64_t eval_ms);

@@ -7,6 +7,7 @@
 
 #include "engine/base/file.h"
 #include "engine/model/gpt.h"
+#include "engine/submission/eval_section.h"
 #include "engine/submission/toml_reader.h"
 
 namespace fairway::submission {
@@ -169,16 +170,6 @@ void read_schedule(TableReader& t, optim::ScheduleConfig& c) {
   }
 }
 
-void read_eval(TableReader& t, Submission& s) {
-  eval::EvalConfig& e = s.eval;
-  e.method = static_cast<eval::Method>(
-      t.choice("method", 0, {"standard", "sliding_a", "sliding_b", "sliding_c", "sliding_d"}));
-  e.seq_len = t.integer("seq_len", s.train.seq_len, 1, 131072);
-  e.stride = t.integer("stride", e.method == eval::Method::kStandard ? e.seq_len : 64, 1, 131072);
-  if (e.method == eval::Method::kStandard && e.stride != e.seq_len) t.fail("stride", "the standard method has none; remove it");
-  if (e.stride > e.seq_len) t.fail("stride", fmt::format("{} exceeds eval.seq_len = {}", e.stride, e.seq_len));
-}
-
 void read_data(TableReader& t, const DataOverride& paths, Submission& s) {
   namespace fs = std::filesystem;
   auto resolve = [&](const std::string& in_file, const std::string& override_path) {
@@ -331,7 +322,9 @@ Result<Submission> load_submission(const std::string& directory, const DataOverr
   FAIRWAY_TRY(section("averages", false, [&](TableReader& t) { read_averages(t, s.optimizer.averages); }));
   FAIRWAY_TRY(section("schedule", true, [&](TableReader& t) { read_schedule(t, s.schedule); }));
   FAIRWAY_TRY(section("quantization", true, [&](TableReader& t) { read_quantization(t, s); }));
-  FAIRWAY_TRY(section("eval", false, [&](TableReader& t) { read_eval(t, s); }));
+  Status eval;
+  FAIRWAY_TRY(section("eval", false, [&](TableReader& t) { eval = read_eval(t, s.train.seq_len, s.eval); }));
+  FAIRWAY_TRY(std::move(eval));
   FAIRWAY_TRY(section("replay", false, [&](TableReader& t) { read_replay(t, s.replay); }));
   FAIRWAY_TRY(root.finish());
   return s;

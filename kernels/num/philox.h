@@ -53,6 +53,13 @@ FAIRWAY_HD float normal(uint64_t seed, uint32_t tensor, uint32_t purpose, uint64
 }
 
 /// Purposes keep the streams of one tensor apart. Numbers are never reused.
-enum Purpose : uint32_t { kPurposeInit = 1, kPurposeSpotCheck = 2, kPurposeCalibration = 3 };
+enum Purpose : uint32_t {
+  kPurposeInit = 1,
+  kPurposeSpotCheck = 2,
+  kPurposeCalibration = 3,
+  kPurposeWitness = 16,  ///< engine/eval: windows run again
+  kPurposeProbe = 17,    ///< verifier/probe: cuts and replacement tokens
+  kPurposeAdapter = 18,  ///< engine/eval: initial adapters
+};
 
 }  // namespace fairway::num

@@ -46,6 +46,7 @@ ExitCode run_eval(const Arguments& arguments) {
   add_model_options(parser);
   parser.options().add_options()
       ("tokens", po::value<std::string>(), "score this shard instead of the validation set")
+      ("trace-out", po::value<std::string>()->default_value(""), "write the score trace (engine/eval/TRACE.md)")
       ("nll-out", po::value<std::string>()->default_value(""), "write one binary32 nll per prediction, in scoring order");
   add_submission(parser);
   bool help = false;
@@ -64,7 +65,7 @@ ExitCode run_eval(const Arguments& arguments) {
   FAIRWAY_ASSIGN(auto validation, train::open_validation(s, files));
   FAIRWAY_ASSIGN(auto communicator, comm::create_communicator());
   const Stopwatch evaluation;
-  FAIRWAY_ASSIGN(auto scores, replay::score(model, s, validation, v["nll-out"].as<std::string>(), true, *communicator));
+  FAIRWAY_ASSIGN(auto scores, replay::score(model, s, validation, {v["nll-out"].as<std::string>(), v["trace-out"].as<std::string>(), {}}, true, *communicator));
   const int64_t ms = evaluation.milliseconds();
   if (!communicator->is_root()) return 0;
   for (const std::string& line : replay::result_lines(s, scores, ms)) std::fputs((line + "\n").c_str(), stdout);
