@@ -57,8 +57,8 @@ struct Harness::Witness {
 class Harness::Collector : public model::LogitsSink {
  public:
   Collector(std::span<const uint16_t> tokens, const WindowGroup& group, const model::ModelConfig& config, const ScoreOptions& options,
-            RowHasher* hasher, int64_t* bits)
-      : tokens_(tokens), group_(group), config_(config), options_(options), hasher_(hasher), bits_(bits) {}
+            const RowSink& row_sink, RowHasher* hasher, int64_t* bits)
+      : tokens_(tokens), group_(group), config_(config), options_(options), row_sink_(row_sink), hasher_(hasher), bits_(bits) {}
 
   Status take(int64_t first_row, int64_t rows, float* logits) override {
     if (hasher_ != nullptr) FAIRWAY_TRY(hasher_->take(first_row, rows, logits));
@@ -67,7 +67,7 @@ class Harness::Collector : public model::LogitsSink {
     targets_.resize(static_cast<size_t>(rows));
     nll_.resize(static_cast<size_t>(rows));
     for (int64_t r = 0; r < rows; ++r) targets_[static_cast<size_t>(r)] = tokens_[static_cast<size_t>(target(first_row + r))];
-    if (options_.transform || options_.temperature != 1.0f) {
+    if (options_.transform || options_.temperature != 1.0f || row_sink_) {
       kernels::parallel_ranges(rows * vocab, 16384, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) logits[i] = ops::softcap(logits[i], cap) / options_.temperature;
       });
@@ -77,6 +77,7 @@ class Harness::Collector : public model::LogitsSink {
         if ((first_row + r) % per_window >= group_.windows.front().scored_count) continue;
         FAIRWAY_TRY(options_.transform({t, tokens_.first(static_cast<size_t>(t)), {logits + r * vocab, static_cast<size_t>(vocab)}}));
       }
+      for (int64_t r = 0; row_sink_ && r < rows; ++r) row_sink_(target(first_row + r), {logits + r * vocab, static_cast<size_t>(vocab)});
     }
     if (!kernels::cross_entropy(logits, rows, vocab, cap, targets_.data(), nll_.data(), false)) {
       return Error{Errc::kData, "logits", "a logit is not finite or a loss reaches 1024 nats"};
@@ -101,6 +102,7 @@ class Harness::Collector : public model::LogitsSink {
   const WindowGroup& group_;
   const model::ModelConfig& config_;
   const ScoreOptions& options_;
+  const RowSink& row_sink_;
   RowHasher* hasher_;
   int64_t* bits_;
   std::vector<uint16_t> targets_;
@@ -157,7 +159,7 @@ Status Harness::run_group(model::Gpt& model, const WindowGroup& group, const Sco
   }
   int64_t* digests = bits + static_cast<int64_t>(group.windows.size()) * shape.scored_count;
   if (witness == nullptr) {
-    Collector collector(setup_.tokens, group, model.config(), options, nullptr, bits);
+    Collector collector(setup_.tokens, group, model.config(), options, setup_.rows, nullptr, bits);
     return forward(model, inputs, group, group.windows.size(), options, collector);
   }
   const int64_t compared = witness->cut - shape.first_scored;
@@ -172,7 +174,7 @@ Status Harness::run_group(model::Gpt& model, const WindowGroup& group, const Sco
   RowHasher again(0, compared, vocab);
   FAIRWAY_TRY(forward(model, changed, group, 1, options, again));
   RowHasher first(static_cast<int64_t>(witness->window) * computed_rows(shape), compared, vocab);
-  Collector collector(setup_.tokens, group, model.config(), options, &first, bits);
+  Collector collector(setup_.tokens, group, model.config(), options, setup_.rows, &first, bits);
   FAIRWAY_TRY(forward(model, inputs, group, group.windows.size(), options, collector));
   const Digest a = first.digest(), b = again.digest();
   std::memcpy(digests, a.data(), sizeof a);
@@ -201,7 +203,7 @@ Status Harness::score_round(model::Gpt& model, std::span<const WindowGroup> roun
     const size_t count = g.windows.size() * static_cast<size_t>(g.windows.front().scored_count);
     scored += count;
     offsets.push_back(offsets.back() + count + 2 * kDigestWords);
-    for (const Window& w : g.windows) given_end_ = std::max(given_end_, w.start + w.length);
+    for (const Window& w : g.windows) given_.push_back({w.start, w.length});
   }
   if (totals_.tokens + scored > kMaxScored) {
     return Error{Errc::kData, "evaluation", "more than 2^27 predictions to score; use fewer validation tokens or a larger stride"};
@@ -285,11 +287,12 @@ std::span<const uint16_t> Harness::read(int64_t first, int64_t count) {
   } else {
     reads_.push_back({first, count});
   }
-  given_end_ = std::max(given_end_, first + count);
+  given_.push_back({first, count});
   return setup_.tokens.subspan(static_cast<size_t>(first), static_cast<size_t>(count));
 }
 
 Status Harness::updated(const std::function<Digest()>& state) {
+  ++state_version_;
   if (trace_) {
     TraceEvent e;
     e.kind = EventKind::kUpdate;
@@ -308,6 +311,7 @@ Status Harness::flush_reads() {
 }
 
 Status Harness::reset(const std::function<Digest()>& state) {
+  ++state_version_;
   FAIRWAY_TRY(flush_reads());
   if (!trace_) return {};
   TraceEvent e;
@@ -328,7 +332,7 @@ Status Harness::restart() {
   }
   totals_ = Scores();
   stream_ = Sha256();
-  return {};
+  return setup_.targets ? setup_.targets(-1, {}) : Status();
 }
 
 Result<Scores> Harness::finish() {

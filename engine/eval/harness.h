@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/base/progress.h"
@@ -34,8 +35,10 @@ struct Scores {
 
 /// Receives scores in scoring order, on rank 0 only: the target of the first, and one nll per consecutive target.
 using ScoreSink = std::function<Status(std::span<const float> nll)>;
-/// The same with the index of the first target; used by probes.
+/// The same with the index of the first target; used by probes. A first target of -1 says that all scores so far were thrown away.
 using TargetSink = std::function<Status(int64_t first_target, std::span<const float> nll)>;
+/// Receives the distribution of one target, as logits that the nll is computed from; used by probes, with one process only.
+using RowSink = std::function<void(int64_t target, std::span<const float> logits)>;
 
 /// One position's distribution before it is final.
 struct Row {
@@ -70,11 +73,14 @@ class Harness {
     std::string progress_label;   ///< empty: no progress line
     int64_t expected_scores = 0;  ///< for the progress line
     bool by_document = false;     ///< the procedure may know where documents begin
+    int64_t batch_tokens = 8192;  ///< most tokens of a group; the bits do not depend on it
+    RowSink rows;                 ///< may be empty
   };
   explicit Harness(Setup setup);
 
   int64_t predictions() const { return static_cast<int64_t>(setup_.tokens.size()) - 1; }
   int ranks() const { return setup_.communicator->size(); }
+  int64_t batch_tokens() const { return setup_.batch_tokens; }
   /// Indices of the tokens that begin a document; only where the evaluation is by document.
   const std::vector<int64_t>& document_starts() const { return document_starts_; }
 
@@ -95,8 +101,10 @@ class Harness {
   /// Totals; the trace ends.
   Result<Scores> finish();
 
-  /// The end (exclusive) of what any procedure or forward pass has been given so far, and of the targets scored last.
-  int64_t given_end() const { return given_end_; }
+  /// Tokens that went into forward passes or were read since the last call.
+  std::vector<TokenRange> take_given() { return std::exchange(given_, {}); }
+  /// Grows whenever the state may have changed.
+  uint64_t state_version() const { return state_version_; }
 
  private:
   class Collector;
@@ -117,7 +125,8 @@ class Harness {
   Scores totals_;
   Sha256 stream_;
   uint64_t groups_ = 0;
-  int64_t given_end_ = 0;
+  uint64_t state_version_ = 0;
+  std::vector<TokenRange> given_;
   std::unique_ptr<Progress> progress_;
 };
 

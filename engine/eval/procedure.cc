@@ -33,17 +33,22 @@ Digest Procedure::state_digest() {
   return archive.digest();
 }
 
-std::vector<std::byte> Procedure::save() {
+std::vector<std::byte> Procedure::save_state() {
   Archive archive = Archive::saving();
   archive_state(archive);
+  return archive.take();
+}
+
+std::vector<std::byte> Procedure::save_position() {
+  Archive archive = Archive::saving();
   archive_position(archive);
   return archive.take();
 }
 
-void Procedure::restore(std::span<const std::byte> saved) {
-  Archive archive = Archive::loading(saved);
-  archive_state(archive);
-  archive_position(archive);
+void Procedure::restore(std::span<const std::byte> state, std::span<const std::byte> position) {
+  Archive from_state = Archive::loading(state), from_position = Archive::loading(position);
+  archive_state(from_state);
+  archive_position(from_position);
 }
 
 Digest weights_digest(model::Gpt& model) {

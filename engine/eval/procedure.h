@@ -61,8 +61,10 @@ class Procedure {
   virtual bool learns() const { return true; }
 
   Digest state_digest();
-  std::vector<std::byte> save();
-  void restore(std::span<const std::byte> saved);
+  std::vector<std::byte> save_state();
+  std::vector<std::byte> save_position();
+  /// Both of the same moment. The stream may be another one from there on.
+  void restore(std::span<const std::byte> state, std::span<const std::byte> position);
 };
 
 /// The procedure that `config` names, at its start, for P predictions. Learning procedures change `model`. Errors: kData where stream

@@ -9,6 +9,7 @@
 #include "engine/base/file.h"
 #include "engine/quant/artifact_size.h"
 #include "kernels/num/philox.h"
+#include "verifier/check/trace_check.h"
 
 namespace fairway::verifier {
 namespace {
@@ -55,6 +56,22 @@ void check_scores(const replay::Identity& i, const eval::Scores& scores, Report&
              fmt::format("val_loss {:.8f} val_bpb {:.8f} scores {}", scores.val_loss, scores.val_bpb, short_hex(scores.stream_sha256)));
 }
 
+/// The recorded trace, and that of scoring again.
+Status check_traces(const submission::Submission& s, const train::Validation& validation, const ReplayOptions& options, const replay::Identity& i,
+                    const std::string& again, Report& report) {
+  const std::string recorded = (fs::path(options.record_dir) / "trace.bin").string();
+  const TraceSubject subject{replay::scored_tokens(s, validation), i.config_sha256, i.container_sha256, i.scores_sha256};
+  FAIRWAY_ASSIGN(const MappedFile own, MappedFile::open(again));
+  if (!fs::exists(recorded)) {
+    report.add("trace.replay", Verdict::kSkip, "the record holds no trace.bin; the trace of scoring again is audited alone");
+    return check_trace(own.bytes(), again, subject, report);
+  }
+  FAIRWAY_ASSIGN(const MappedFile file, MappedFile::open(recorded));
+  FAIRWAY_TRY(check_trace(file.bytes(), recorded, subject, report));
+  compare_traces(file.bytes(), own.bytes(), report);
+  return {};
+}
+
 Status replay_eval(const submission::Submission& s, const train::Validation& validation, const ReplayOptions& options,
                             const replay::Record& record, comm::Communicator& c, Report& report) {
   model::Gpt model(s.model);
@@ -68,9 +85,12 @@ Status replay_eval(const submission::Submission& s, const train::Validation& val
              same ? "the artifact decompresses to the recorded container" : "the artifact holds another container than recorded",
              short_hex(record.identity.container_sha256), short_hex(found));
   FAIRWAY_TRY(replay::unpack(container, s, artifact, model));
-  FAIRWAY_ASSIGN(eval::Scores scores, replay::score(model, s, validation, "", options.show_progress, c));
+  const std::string again = (fs::path(options.work_dir) / "eval" / "trace.bin").string();
+  FAIRWAY_TRY(comm::agree(c, c.is_root() ? make_directories(fs::path(again).parent_path().string()) : Status()));
+  FAIRWAY_ASSIGN(eval::Scores scores, replay::score(model, s, validation, {"", again, found}, options.show_progress, c));
   check_scores(record.identity, scores, report);
-  return {};
+  if (!options.trace || !c.is_root()) return {};
+  return check_traces(s, validation, options, record.identity, again, report);
 }
 
 /// Commitments whose predecessor's state is there, as (state file or empty for the start, from step, to commitment).

@@ -21,6 +21,7 @@ struct ReplayOptions {
   int64_t segments = 2;       ///< kSpot
   uint64_t choice_seed = 0;   ///< kSpot: which segments; printed
   bool resume = true;         ///< kFull: continue an interrupted replay in work_dir
+  bool trace = true;          ///< audit the score trace
   bool show_progress = true;
 };
 

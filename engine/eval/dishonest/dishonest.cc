@@ -307,7 +307,7 @@ class CalibratedTemperature : public WindowsAfter {
     temperature_ = grid(static_cast<int>(std::min_element(units, units + kGrid) - units));
     return harness.updated([&] { return state_digest(); });
   }
-  static float grid(int t) { return 0.5f + 0.03125f * static_cast<float>(t); }
+  static float grid(int t) { return 0.5f + 0.125f * static_cast<float>(t); }
   float temperature_ = 0.0f;
 };
 

@@ -31,7 +31,7 @@ class Documents : public Procedure {
         window_ = 0;
         continue;
       }
-      const WindowGroup group = take_group(plan, window_, plan.count(), start);
+      const WindowGroup group = take_group(plan, window_, plan.count(), harness.batch_tokens(), start);
       window_ += static_cast<int64_t>(group.windows.size());
       ScoreOptions options;
       options.temperature = static_cast<float>(config_.temperature);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/model/initial_values.h"
 #include "kernels/num/philox.h"
 
 namespace fairway::eval {

@@ -111,7 +111,8 @@ class NeuralCache : public Procedure {
   NeuralCache(const EvalConfig& config, model::Gpt& model, WindowPlan plan) : config_(config), model_(model), plan_(plan) {}
 
   Result<bool> step(Harness& harness) override {
-    if (next_ == plan_.count()) return false;
+    // A window that ends the stream is the last: those after it would score the same targets again.
+    if (next_ == plan_.count() || memory_.end() == harness.predictions()) return false;
     const Window w = plan_.window(next_);
     const int64_t first = std::max(memory_.first(), w.start - config_.cache.tokens);
     memory_.show(first, w.start - first);

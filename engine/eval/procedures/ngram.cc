@@ -96,7 +96,8 @@ Status Ngram::mix(const Row& row) {
 }
 
 Result<bool> Ngram::step(Harness& harness) {
-  if (next_ == plan_.count()) return false;
+  // A window after the one that ends the stream would score targets that the counts know.
+  if (next_ == plan_.count() || counts_.size() == harness.predictions() + 1) return false;
   const Window w = plan_.window(next_++);
   before_window(harness, w);
   ScoreOptions options;

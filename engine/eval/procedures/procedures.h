@@ -10,8 +10,7 @@
 namespace fairway::eval {
 
 /// Windows of a plan taken as groups of one shape, at most `batch_tokens` tokens each, all starts moved by `offset`.
-constexpr int64_t kBatchTokens = 8192;
-WindowGroup take_group(const WindowPlan& plan, int64_t first, int64_t end, int64_t offset = 0, int64_t batch_tokens = kBatchTokens);
+WindowGroup take_group(const WindowPlan& plan, int64_t first, int64_t end, int64_t batch_tokens, int64_t offset = 0);
 
 Result<std::unique_ptr<Procedure>> make_windows(const EvalConfig& config, model::Gpt& model, int64_t predictions);
 Result<std::unique_ptr<Procedure>> make_documents(const EvalConfig& config, model::Gpt& model, int64_t predictions,

@@ -18,9 +18,9 @@ Result<bool> ScoreFirst::score_next(Harness& harness) {
   if (window_ == windows_ || chunk_of(window_) != chunk_) return false;
   std::vector<WindowGroup> groups;
   for (int r = 0; r < harness.ranks() && window_ < windows_ && chunk_of(window_) == chunk_; ++r) {
-    int64_t end = window_;
-    while (end < windows_ && (end - window_) * config_.seq_len < kBatchTokens && chunk_of(end) == chunk_) ++end;
-    groups.push_back(take_group(plan_, window_, end));
+    int64_t end = window_ + 1;
+    while (end < windows_ && (end - window_) * config_.seq_len < harness.batch_tokens() && chunk_of(end) == chunk_) ++end;
+    groups.push_back(take_group(plan_, window_, end, harness.batch_tokens()));
     window_ += static_cast<int64_t>(groups.back().windows.size());
   }
   ScoreOptions options;

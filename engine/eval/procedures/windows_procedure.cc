@@ -12,7 +12,7 @@ class Windows : public Procedure {
     if (next_ == plan_.count()) return false;
     std::vector<WindowGroup> groups;
     for (int r = 0; r < harness.ranks() && next_ < plan_.count(); ++r) {
-      groups.push_back(take_group(plan_, next_, plan_.count()));
+      groups.push_back(take_group(plan_, next_, plan_.count(), harness.batch_tokens()));
       next_ += static_cast<int64_t>(groups.back().windows.size());
     }
     ScoreOptions options;
@@ -32,7 +32,7 @@ class Windows : public Procedure {
 
 }  // namespace
 
-WindowGroup take_group(const WindowPlan& plan, int64_t first, int64_t end, int64_t offset, int64_t batch_tokens) {
+WindowGroup take_group(const WindowPlan& plan, int64_t first, int64_t end, int64_t batch_tokens, int64_t offset) {
   WindowGroup group;
   const Window shape = plan.window(first);
   for (int64_t i = first; i < end; ++i) {
