@@ -10,6 +10,7 @@
 #include "engine/quant/artifact_size.h"
 #include "kernels/num/philox.h"
 #include "verifier/check/trace_check.h"
+#include "verifier/probe/causality.h"
 
 namespace fairway::verifier {
 namespace {
@@ -89,8 +90,14 @@ Status replay_eval(const submission::Submission& s, const train::Validation& val
   FAIRWAY_TRY(comm::agree(c, c.is_root() ? make_directories(fs::path(again).parent_path().string()) : Status()));
   FAIRWAY_ASSIGN(eval::Scores scores, replay::score(model, s, validation, {"", again, found}, options.show_progress, c));
   check_scores(record.identity, scores, report);
-  if (!options.trace || !c.is_root()) return {};
-  return check_traces(s, validation, options, record.identity, again, report);
+  if (!c.is_root()) return {};
+  if (options.trace) FAIRWAY_TRY(check_traces(s, validation, options, record.identity, again, report));
+  if (options.probe_cuts == 0) return {};
+  FAIRWAY_TRY(replay::unpack(container, s, artifact, model));  // scoring may have trained it
+  ProbeOptions probes;
+  probes.cuts = options.probe_cuts;
+  probes.seed = options.choice_seed;
+  return probe_causality(model, s.eval, replay::scored_tokens(s, validation), probes, report);
 }
 
 /// Commitments whose predecessor's state is there, as (state file or empty for the start, from step, to commitment).

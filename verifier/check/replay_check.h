@@ -22,6 +22,7 @@ struct ReplayOptions {
   uint64_t choice_seed = 0;   ///< kSpot: which segments; printed
   bool resume = true;         ///< kFull: continue an interrupted replay in work_dir
   bool trace = true;          ///< audit the score trace
+  int64_t probe_cuts = 0;     ///< causality probes; 0: none. Drawn from choice_seed
   bool show_progress = true;
 };
 

@@ -38,6 +38,7 @@ ExitCode run_verify(const Arguments& arguments) {
                 "  eval  load the artifact and score again\n"
                 "  spot  also run randomly chosen segments between committed states again (needs replay.keep_states)\n"
                 "  full  also train again from the start\n"
+                "The score trace is audited, and the evaluation is run with other tokens after some cuts: no score before a cut may change.\n"
                 "Without a record, --level full makes one first: the submission is trained twice. Interrupted work goes on when the\n"
                 "same command is given again.");
   parser.options().add_options()
@@ -46,7 +47,9 @@ ExitCode run_verify(const Arguments& arguments) {
       ("out", po::value<std::string>()->default_value(""), "folder for what is computed; default: ./out/<name>")
       ("seed", po::value<uint64_t>(), "only this seed")
       ("segments", po::value<int64_t>()->default_value(2), "spot: how many segments")
-      ("choice-seed", po::value<uint64_t>()->default_value(0), "spot: which segments are chosen")
+      ("choice-seed", po::value<uint64_t>()->default_value(0), "draws the segments of spot, and the cuts and tokens of the probes")
+      ("probes", po::value<int64_t>(), "causality probes: how many cuts; default 2 (eval), 4 (spot), 8 (full); 0: none")
+      ("no-trace", "do not audit the score trace")
       ("quiet", "no log of the first training, no progress line");
   add_report(parser);
   add_submission(parser);
@@ -68,6 +71,10 @@ ExitCode run_verify(const Arguments& arguments) {
   options.segments = v["segments"].as<int64_t>();
   options.choice_seed = v["choice-seed"].as<uint64_t>();
   options.show_progress = v.count("quiet") == 0;
+  options.trace = v.count("no-trace") == 0;
+  options.probe_cuts = options.level == verifier::Level::kEval ? 2 : options.level == verifier::Level::kSpot ? 4 : 8;
+  if (v.count("probes") != 0) options.probe_cuts = v["probes"].as<int64_t>();
+  if (options.probe_cuts < 0 || options.probe_cuts > 10000) return Error{Errc::kUsage, "--probes", "must be from 0 to 10000"};
   FAIRWAY_ASSIGN(auto files, train::open_data(s, options.level != verifier::Level::kEval));
   FAIRWAY_ASSIGN(auto validation, train::open_validation(s, files));
 

@@ -260,6 +260,11 @@ class Probes {
       same = row.size() == first.size() && std::memcmp(row.data(), first.data(), row.size() * sizeof(float)) == 0;
     }
     if (same && vocab_ > 256) return total(first);
+    const std::string depends = fmt::format("; the distribution of target {} depends on which token stands there", target);
+    if (!affordable(from.step, last)) {
+      if (dependent.empty()) dependent = depends;
+      return 1.0;
+    }
     // Every token in turn; a document's first token stays out where boundaries are known beforehand, its share is taken from the row.
     int64_t units = 0;
     for (uint32_t v = 0; v < vocab_; ++v) {
@@ -269,8 +274,20 @@ class Probes {
       units += num::round_to_int64(p * 0x1p40);
       same = same && row.size() == first.size() && std::memcmp(row.data(), first.data(), row.size() * sizeof(float)) == 0;
     }
-    if (!same && dependent.empty()) dependent = fmt::format("; the distribution of target {} depends on which token stands there", target);
+    if (!same && dependent.empty()) dependent = depends;
     return static_cast<double>(units) * 0x1p-40;
+  }
+
+  /// Whether the steps can be run once for every token of a large vocabulary: as much work as a few evaluations, or little anyway.
+  bool affordable(int64_t from, int64_t last) const {
+    int64_t once = 0, whole = 0;
+    for (size_t i = 0; i < run_.steps().size(); ++i) {
+      for (const eval::TokenRange& r : run_.steps()[i].given) {
+        whole += r.count;
+        if (static_cast<int64_t>(i) >= from && static_cast<int64_t>(i) <= last) once += r.count;
+      }
+    }
+    return vocab_ <= 256 || once * vocab_ <= std::max<int64_t>(4 * whole, 200'000);
   }
 
   static double probability(std::span<const float> logits, size_t token) {

@@ -11,5 +11,6 @@ std::span<const Rule> record_rules();    ///< structure, artifact, time, score, 
 std::span<const Rule> legality_rules();  ///< legality.*
 std::span<const Rule> replay_rules();    ///< replay.*
 std::span<const Rule> ledger_rules();    ///< ledger.*
+std::span<const Rule> causality_rules();  ///< trace.*, probe.*
 
 }  // namespace fairway::verifier

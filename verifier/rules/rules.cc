@@ -32,8 +32,9 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 std::span<const Rule> rules() {
   static const std::vector<Rule> all = [] {
     std::vector<Rule> list;
-    for (auto group : {record_rules(), legality_rules(), replay_rules(), ledger_rules()})
+    for (auto group : {record_rules(), legality_rules(), replay_rules(), ledger_rules(), causality_rules()}) {
       list.insert(list.end(), group.begin(), group.end());
+    }
     return list;
   }();
   return all;

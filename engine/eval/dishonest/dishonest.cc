@@ -288,7 +288,7 @@ class CalibratedTemperature : public WindowsAfter {
   Status calibrate(Harness& harness) {
     const auto tokens = harness.read(0, harness.predictions() + 1);
     const int64_t vocab = model_.config().vocab_size;
-    constexpr int kGrid = 64;
+    constexpr int kGrid = 32;
     int64_t units[kGrid] = {};
     for (int64_t i = 0; i < plan_.count(); ++i) {
       const Window w = plan_.window(i);
@@ -307,7 +307,11 @@ class CalibratedTemperature : public WindowsAfter {
     temperature_ = grid(static_cast<int>(std::min_element(units, units + kGrid) - units));
     return harness.updated([&] { return state_digest(); });
   }
-  static float grid(int t) { return 0.5f + 0.125f * static_cast<float>(t); }
+  /// 0.5 to 38, close together where they are small.
+  static float grid(int t) {
+    const float s = 1.0f + 0.25f * static_cast<float>(t);
+    return 0.5f * s * s;
+  }
   float temperature_ = 0.0f;
 };
 
