@@ -34,6 +34,7 @@ ExitCode run_train(const Arguments& arguments);
 ExitCode run_eval(const Arguments& arguments);
 ExitCode run_export(const Arguments& arguments);
 ExitCode run_ledger(const Arguments& arguments);
+ExitCode run_probe(const Arguments& arguments);
 ExitCode run_verify(const Arguments& arguments);
 
 /// Options of a command, its positional arguments and its help page.

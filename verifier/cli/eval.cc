@@ -9,13 +9,11 @@
 #include "engine/replay/import.h"
 #include "engine/replay/pipeline.h"
 #include "verifier/cli/command.h"
+#include "verifier/cli/model_source.h"
 
 namespace fairway::cli {
-namespace {
-
 namespace po = boost::program_options;
 
-/// The model's parameters from wherever the command line says.
 Status load_model(const po::variables_map& v, const submission::Submission& s, model::Gpt& model) {
   if (v.count("weights") != 0) return replay::import_weights(v["weights"].as<std::string>(), model);
   if (v.count("init") != 0) {
@@ -32,12 +30,10 @@ void add_model_options(Parser& parser) {
       ("init", po::value<uint64_t>(), "the initial weights of this seed");
 }
 
-Status one_source(const po::variables_map& v) {
+Status one_model_source(const po::variables_map& v) {
   if (v.count("artifact") + v.count("weights") + v.count("init") == 1) return {};
   return Error{Errc::kUsage, "", "give exactly one of --artifact, --weights and --init"};
 }
-
-}  // namespace
 
 ExitCode run_eval(const Arguments& arguments) {
   Parser parser("fairway eval DIR (--artifact FILE | --weights W.safetensors) [options]",
@@ -52,7 +48,7 @@ ExitCode run_eval(const Arguments& arguments) {
   bool help = false;
   FAIRWAY_ASSIGN(auto v, parser.parse(arguments, help));
   if (help) return 0;
-  FAIRWAY_TRY(one_source(v));
+  FAIRWAY_TRY(one_model_source(v));
   FAIRWAY_ASSIGN(auto s, load_submission(v));
   model::Gpt model(s.model);
   FAIRWAY_TRY(load_model(v, s, model));
@@ -83,7 +79,7 @@ ExitCode run_export(const Arguments& arguments) {
   bool help = false;
   FAIRWAY_ASSIGN(auto v, parser.parse(arguments, help));
   if (help) return 0;
-  FAIRWAY_TRY(one_source(v));
+  FAIRWAY_TRY(one_model_source(v));
   FAIRWAY_ASSIGN(auto s, load_submission(v));
   model::Gpt model(s.model);
   FAIRWAY_TRY(load_model(v, s, model));

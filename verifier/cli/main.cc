@@ -22,6 +22,7 @@ const std::vector<Command>& commands() {
       {"eval", "score an artifact or weights", run_eval},
       {"export", "write weights as safetensors", run_export},
       {"ledger", "a transparency log of verifications: append, prove, verify, fsck", run_ledger},
+      {"probe", "change tokens and run again: do scores depend on what comes later?", run_probe},
       {"verify", "replay a submission and compare every bit with its record", run_verify},
       {"stats", "is a score over seeds better than a baseline by more than chance?", run_stats},
       {"report", "stored reports as a web page or in another format", run_report},

@@ -1,4 +1,4 @@
-/// Test-time training: gradients over tokens already handed out, SGD on the weights, Adam on adapters (NUMERICS.md, 27.3 and 27.4).
+/// Test-time training: gradients over tokens already handed out, SGD on the weights, Adam on adapters (NUMERICS.md, 28.3 and 28.4).
 #pragma once
 
 #include <memory>

@@ -1,4 +1,4 @@
-/// Per-document adapters trained at test time, and global phases between documents (NUMERICS.md, 27.4 and 27.5; the record of
+/// Per-document adapters trained at test time, and global phases between documents (NUMERICS.md, 28.4 and 28.5; the record of
 /// 2026-03-17, PR #1530, #1610 and #1626).
 #pragma once
 

@@ -1,4 +1,4 @@
-/// Counts of the tokens scored so far, and the distribution they give (NUMERICS.md, 27.7).
+/// Counts of the tokens scored so far, and the distribution they give (NUMERICS.md, 28.7).
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-/// Score-first test-time training of the weights (NUMERICS.md, 27.3; PR #549 and #635).
+/// Score-first test-time training of the weights (NUMERICS.md, 28.3; PR #549 and #635).
 #pragma once
 
 #include "engine/eval/procedures/learner.h"
