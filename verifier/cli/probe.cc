@@ -86,8 +86,9 @@ ExitCode probe_command(const Arguments& arguments, std::vector<std::string> comm
 ExitCode run_probe(const Arguments& arguments) {
   const auto dashes = std::find(arguments.begin(), arguments.end(), "--");
   if (dashes != arguments.end()) return probe_command({arguments.begin(), dashes}, {dashes + 1, arguments.end()});
+  if (std::find(arguments.begin(), arguments.end(), "--tokens") != arguments.end()) return probe_command(arguments, {});
   Parser parser("fairway probe DIR (--artifact FILE | --weights W | --init SEED) [options]\n"
-                "       fairway probe --tokens val.bin [options] -- CMD ARGS   (see fairway probe -- --help)",
+                "       fairway probe --tokens val.bin [options] -- CMD ARGS   (see fairway probe --tokens FILE --help)",
                 "Runs the evaluation of a submission with other tokens after some cuts and compares bits: no score before a cut may change, and\n"
                 "the probabilities given to the vocabulary at a place must sum to 1. After --: a program of somebody else's.");
   add_model_options(parser);
