@@ -7,6 +7,7 @@
 #include <cstring>
 #include <map>
 
+#include "engine/eval/procedures/lora.h"
 #include "kernels/num/exact_sum.h"
 #include "kernels/num/philox.h"
 #include "kernels/ops/cross_entropy.h"
@@ -27,7 +28,7 @@ uint32_t draw(const ProbeOptions& options, DrawFor use, uint64_t index, uint64_t
 
 bool same_bits(float a, float b) { return std::memcmp(&a, &b, sizeof a) == 0; }
 
-/// The places of the stream in the order in which their scores become final.
+/// All probes of one evaluation.
 class Probes {
  public:
   Probes(model::Gpt& model, const eval::EvalConfig& config, std::span<const uint16_t> tokens, const ProbeOptions& options, Report& report)
@@ -57,36 +58,40 @@ class Probes {
  private:
   bool kept_as_boundary(size_t t) const { return config_.by_document() && tokens_[t] == eval::kDocumentStart; }
 
-  /// Cuts, one in each of equal parts of the stream; with documents in an order of their own, of the queue.
+  /// Targets in the order in which an honest evaluation scores them.
+  std::vector<int64_t> scoring_order() const {
+    const int64_t predictions = static_cast<int64_t>(tokens_.size()) - 1;
+    std::vector<int64_t> order;
+    if (!config_.queue_order()) {
+      for (int64_t t = 1; t <= predictions; ++t) order.push_back(t);
+      return order;
+    }
+    std::vector<int64_t> starts;
+    for (size_t t = 0; t < tokens_.size(); ++t) {
+      if (tokens_[t] == eval::kDocumentStart) starts.push_back(static_cast<int64_t>(t));
+    }
+    const auto queue = eval::document_queue(predictions, starts, true);
+    for (size_t d = 0; queue && d < queue->size(); ++d) {
+      for (int64_t i = 1; i <= (*queue)[d].predictions; ++i) order.push_back((*queue)[d].start + i);
+    }
+    return order;
+  }
+
+  /// Cuts, one in each of equal parts of what is scored.
   void choose_cuts() {
-    const uint64_t count = static_cast<uint64_t>(options_.cuts), predictions = tokens_.size() - 1;
-    std::vector<size_t> order;
-    if (config_.queue_order()) order = queue_order();
+    const std::vector<int64_t> order = scoring_order();
+    const uint64_t count = static_cast<uint64_t>(options_.cuts), targets = order.size();
     for (uint64_t i = 0; i < count; ++i) {
-      const uint64_t begin = predictions * i / count, end = predictions * (i + 1) / count;
-      const size_t at = static_cast<size_t>(begin + (end > begin ? draw(options_, kCut, i) % (end - begin) : 0)) + 1;
-      Mask changed(tokens_.size(), false);
-      for (size_t t = at; t < tokens_.size(); ++t) {
-        const size_t token = order.empty() ? t : order[t];
+      const uint64_t begin = targets * i / count, end = targets * (i + 1) / count;
+      Mask changed(tokens_.size(), false), late(tokens_.size(), false);
+      for (uint64_t n = begin + (end > begin ? draw(options_, kCut, i) % (end - begin) : 0); n < targets; ++n) {
+        const size_t token = static_cast<size_t>(order[n]);
+        late[token] = true;
         changed[token] = !kept_as_boundary(token);
       }
       cuts_.push_back(std::move(changed));
+      late_.push_back(std::move(late));
     }
-  }
-
-  /// Tokens by the queue: documents shortest first, as the phased procedures have it.
-  std::vector<size_t> queue_order() const {
-    std::vector<std::pair<size_t, size_t>> documents;
-    for (size_t t = 0; t < tokens_.size(); ++t) {
-      if (tokens_[t] == eval::kDocumentStart || documents.empty()) documents.emplace_back(t, t);
-      documents.back().second = t + 1;
-    }
-    std::stable_sort(documents.begin(), documents.end(), [](const auto& a, const auto& b) { return a.second - a.first < b.second - b.first; });
-    std::vector<size_t> order;
-    for (const auto& [begin, end] : documents) {
-      for (size_t t = begin; t < end; ++t) order.push_back(t);
-    }
-    return order;
   }
 
   void choose_targets() {
@@ -148,15 +153,15 @@ class Probes {
     int64_t compared = 0;
   };
 
-  /// Runs one changed stream and compares the scores of all unchanged targets, those before the cut.
+  /// Runs one changed stream and compares the scores of all targets before the cut.
   Status compare(size_t cut, Change change, Outcome& outcome) {
-    const Mask& changed = cuts_[cut];
+    const Mask &changed = cuts_[cut], &late = late_[cut];
     const ProbedRun::Resume& shared = run_.resume(cut);
     // The first cut lies nearest the start: it is run from there, trusting no account of what was read when.
     const ProbedRun::Resume& from = cut == 0 && change == Change::kRandom ? run_.start() : shared;
     int64_t last = -1;
     for (const auto& [target, step] : last_step_of_) {
-      if (!changed[static_cast<size_t>(target)]) last = std::max(last, step);
+      if (!late[static_cast<size_t>(target)]) last = std::max(last, step);
     }
     if (outcome.failed || (&from == &shared && !shared.reached) || last < from.step) return {};
     const Tokens stream = changed_stream(changed, change, cut);
@@ -164,7 +169,7 @@ class Probes {
     const ScoreList original = run_.original(from.step, last);
     auto kept = [&](const ScoreList& all) {
       ScoreList list;
-      std::copy_if(all.begin(), all.end(), std::back_inserter(list), [&](const ScoredTarget& s) { return !changed[static_cast<size_t>(s.target)]; });
+      std::copy_if(all.begin(), all.end(), std::back_inserter(list), [&](const ScoredTarget& s) { return !late[static_cast<size_t>(s.target)]; });
       return list;
     };
     const ScoreList a = kept(original), b = kept(again);
@@ -312,7 +317,9 @@ class Probes {
     }
     Tokens stream;
     std::vector<std::pair<size_t, size_t>> placed;  // where a document begins here, and which it is
-    for (int64_t i = 0; i < options_.cuts && !documents.empty(); ++i) {
+    // Half of them at most: in a queue sorted by length, all of them would come in the order they had.
+    const int64_t few_documents = std::min(options_.cuts, static_cast<int64_t>(documents.size() / 2));
+    for (int64_t i = 0; i < few_documents; ++i) {
       const size_t pick = draw(options_, kDocument, static_cast<uint64_t>(i)) % documents.size();
       placed.emplace_back(stream.size(), documents[pick].first);
       stream.insert(stream.end(), tokens_.begin() + static_cast<std::ptrdiff_t>(documents[pick].first),
@@ -353,7 +360,8 @@ class Probes {
   Report& report_;
   ProbedRun run_;
   uint32_t vocab_;
-  std::vector<Mask> cuts_;
+  std::vector<Mask> cuts_;  ///< tokens that change
+  std::vector<Mask> late_;  ///< targets at or after the cut; where boundaries are known, these include tokens that stay
   std::vector<int64_t> targets_;
   std::map<int64_t, int64_t> last_step_of_;
 };

@@ -13,6 +13,7 @@
 #include "kernels/num/log.h"
 #include "kernels/num/quantise.h"
 #include "kernels/ops/cross_entropy.h"
+#include "kernels/rows.h"
 
 namespace fairway::eval {
 namespace {
@@ -285,32 +286,32 @@ class CalibratedTemperature : public WindowsAfter {
   void archive_state(Archive& archive) override { archive.value(temperature_); }
 
  private:
+  /// A few steps of gradient descent on the inverse temperature b: d nll / d b = sum_v p_v z_v - z_target.
   Status calibrate(Harness& harness) {
     const auto tokens = harness.read(0, harness.predictions() + 1);
     const int64_t vocab = model_.config().vocab_size;
-    constexpr int kGrid = 32;
-    int64_t units[kGrid] = {};
-    for (int64_t i = 0; i < plan_.count(); ++i) {
-      const Window w = plan_.window(i);
-      const auto inputs = tokens.subspan(static_cast<size_t>(w.start), static_cast<size_t>(w.length));
-      FAIRWAY_ASSIGN(const auto logits, window_logits(model_, inputs, w.first_scored));
-      std::vector<float> row(static_cast<size_t>(vocab)), p(row.size());
-      for (int64_t r = 0; r < w.scored_count; ++r) {
-        const uint16_t target = tokens[static_cast<size_t>(w.start + w.first_scored + r + 1)];
-        for (int t = 0; t < kGrid; ++t) {
-          for (int64_t v = 0; v < vocab; ++v) row[static_cast<size_t>(v)] = logits[static_cast<size_t>(r * vocab + v)] / grid(t);
+    std::vector<float> row(static_cast<size_t>(vocab)), p(row.size());
+    float inverse = 1.0f;
+    for (int iteration = 0; iteration < 3; ++iteration) {
+      int64_t units = 0, rows = 0;
+      for (int64_t i = 0; i < plan_.count(); ++i) {
+        const Window w = plan_.window(i);
+        const auto inputs = tokens.subspan(static_cast<size_t>(w.start), static_cast<size_t>(w.length));
+        FAIRWAY_ASSIGN(const auto logits, window_logits(model_, inputs, w.first_scored));
+        for (int64_t r = 0; r < w.scored_count; ++r, ++rows) {
+          const float* z = logits.data() + r * vocab;
+          for (int64_t v = 0; v < vocab; ++v) row[static_cast<size_t>(v)] = z[v] * inverse;
           softmax_row(row, p);
-          units[t] += num::loss_units(-num::log(p[target]));
+          float expected = 0.0f;
+          if (!kernels::row_dot(p.data(), z, 1, vocab, &expected)) return Error{Errc::kData, "logits", "a logit is not finite"};
+          units += num::loss_units(expected - z[tokens[static_cast<size_t>(w.start + w.first_scored + r + 1)]]);
         }
       }
+      const float step = 0.1f * num::grid_value(units, num::kLossUnitLog2) / static_cast<float>(rows);
+      inverse = std::max(inverse - step, 0.125f);
     }
-    temperature_ = grid(static_cast<int>(std::min_element(units, units + kGrid) - units));
+    temperature_ = 1.0f / inverse;
     return harness.updated([&] { return state_digest(); });
-  }
-  /// 0.5 to 38, close together where they are small.
-  static float grid(int t) {
-    const float s = 1.0f + 0.25f * static_cast<float>(t);
-    return 0.5f * s * s;
   }
   float temperature_ = 0.0f;
 };

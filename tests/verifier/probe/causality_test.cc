@@ -42,7 +42,7 @@ TEST(Causality, EveryDishonestProcedureIsFoundByProbesAlone) {
 TEST(Causality, NoHonestProcedureIsEverFlagged) {
   const auto cases = test::honest_cases();
   size_t next = 0;
-  rc::check("trace and probes of honest procedures", [&] {
+  EXPECT_TRUE(rc::check("trace and probes of honest procedures", [&] {
     const auto seed = *rc::gen::inRange<uint64_t>(0, 1u << 30);
     const auto& c = cases[next++ % cases.size()];
     test::EvalSubject subject(seed);
@@ -53,7 +53,7 @@ TEST(Causality, NoHonestProcedureIsEverFlagged) {
     if (probed.verdict() != verifier::Verdict::kPass || audited.verdict() != verifier::Verdict::kPass) {
       RC_FAIL(c.name + "\n" + test::failed_checks(probed) + test::failed_checks(audited));
     }
-  });
+  }));
 }
 
 }  // namespace
