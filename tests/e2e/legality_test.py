@@ -31,7 +31,7 @@ class Dishonest(Case):
 
     def verdicts(self, record, submission, *arguments):
         done = Fairway.run("verify", submission, "--data", self.data, "--record", record, "--level", "eval", "--out", self.folder / "v", "--quiet",
-                           "--format", "json", *arguments)
+                           "--format", "json", "--threads", 1, *arguments)
         self.assertIn(done.returncode, (0, 1, 2), done.stdout + done.stderr)
         report = json.loads(done.stdout)
         return done.returncode, {c["id"]: c for c in report["checks"] if c["status"] == "fail"}
@@ -43,7 +43,7 @@ class Dishonest(Case):
                 submission = DISHONEST / name
                 expected = json.loads((submission / "expected.json").read_text())
                 record = self.folder / name
-                self.ok("train", submission, "--data", self.data, "--out", record, "--quiet")
+                self.ok("train", submission, "--data", self.data, "--out", record, "--quiet", "--threads", 1)
                 code, failed = self.verdicts(record, submission, "--probes", 0)
                 self.assertEqual((code, expected["verdict"]), (1, "fail"))
                 self.assertIn(expected["trace"], failed)
