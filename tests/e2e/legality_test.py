@@ -3,9 +3,7 @@
 import array
 import json
 import os
-import pathlib
 import struct
-import unittest
 
 import harness
 from harness import CORPUS, SOURCE, Case, Fairway, flip
@@ -16,10 +14,13 @@ CASES = sorted(p.parent.name for p in DISHONEST.glob("*/expected.json"))
 
 
 def small_shards(folder):
-    """The training shard as it is, and the first tokens of the validation shard."""
+    """The training shard as it is, and the first tokens of the validation shard with a document beginning at every 128th."""
     folder.mkdir()
     os.symlink(CORPUS / "shards" / "fairway_train_000000.bin", folder / "fairway_train_000000.bin")
-    tokens = (CORPUS / "shards" / "fairway_val_000000.bin").read_bytes()[1024:1024 + 2 * TOKENS]
+    values = array.array("H", (CORPUS / "shards" / "fairway_val_000000.bin").read_bytes()[1024:1024 + 2 * TOKENS])
+    for n in range(TOKENS // 128):
+        values[128 * n + 5 * n % 37] = 1
+    tokens = values.tobytes()
     (folder / "fairway_val_000000.bin").write_bytes(struct.pack("<256i", 20240520, 1, TOKENS, *[0] * 253) + tokens)
     return folder
 
@@ -39,6 +40,8 @@ class Dishonest(Case):
     def test_each_is_found_by_its_trace_and_by_probes_alone(self):
         self.assertGreaterEqual(len(CASES), 14)
         for name in CASES:
+            if name == "pr212-ttt-mini":
+                continue  # ttt_before_scoring at the size of legal-ttt-mini: ci/nightly
             with self.subTest(name):
                 submission = DISHONEST / name
                 expected = json.loads((submission / "expected.json").read_text())
@@ -48,8 +51,6 @@ class Dishonest(Case):
                 self.assertEqual((code, expected["verdict"]), (1, "fail"))
                 self.assertIn(expected["trace"], failed)
                 self.assertRegex(failed[expected["trace"]]["message"], r"event \d+ .*\b\d+")
-                if name == "pr212-ttt-mini":
-                    continue  # the same procedure as ttt_before_scoring, larger
                 code, failed = self.verdicts(record, submission, "--no-trace", "--probes", 8)
                 self.assertEqual(code, 1, name)
                 self.assertTrue(set(expected["probes"]) & set(failed), f"{name}: {list(failed)}")
@@ -61,7 +62,7 @@ class Traces(Case):
 
     def setUp(self):
         super().setUp()
-        self.submission = self.submission_with({"eval.procedure": '"ngram"', "eval.method": '"sliding_b"', "eval.stride": 32})
+        self.submission = self.submission_with({"data.path": f'"{small_shards(self.folder / "data")}"', "eval.procedure": '"ngram"', "eval.method": '"sliding_b"', "eval.stride": 32})
         self.run_dir = self.train(out="record")
         self.trace = self.run_dir / "trace.bin"
 
