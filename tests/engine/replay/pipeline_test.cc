@@ -78,7 +78,7 @@ TEST_F(Pipeline, AScoresFileThatCannotBeMadeStopsEveryRank) {
     auto validation = train::open_validation(s, *files);
     model::Gpt m(s.model);
     m.initialise(1);
-    failed[static_cast<size_t>(c.rank())] = score(m, s, *validation, t.folder / "absent/scores.f32", false, c) ? 0 : 1;
+    failed[static_cast<size_t>(c.rank())] = score(m, s, *validation, {.scores = t.folder / "absent/scores.f32"}, false, c) ? 0 : 1;
   });
   EXPECT_EQ(failed, (std::vector<int>{1, 1}));
 }
