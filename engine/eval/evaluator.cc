@@ -6,7 +6,9 @@ namespace fairway::eval {
 
 Result<Scores> evaluate(model::Gpt& model, const EvalRun& run) {
   const int64_t predictions = static_cast<int64_t>(run.tokens.size()) - 1;
-  Harness harness({run.tokens, run.accounting, run.communicator, run.sink, {}, run.progress_label, predictions, run.config.by_document()});
+  Harness::Setup setup{run.tokens, run.accounting, run.communicator, run.sink, {}, run.progress_label, predictions, run.config.by_document()};
+  setup.seq_len = run.config.seq_len;
+  Harness harness(std::move(setup));
   FAIRWAY_ASSIGN(auto procedure, make_procedure(run.config, model, predictions, harness.document_starts()));
   if (run.trace.sink) {
     TraceHeader header = trace_header(run.config, model);

@@ -145,6 +145,7 @@ Status Harness::forward(model::Gpt& model, std::span<const uint16_t> inputs, con
   batch.first_scored = group.windows.front().first_scored;
   batch.first_position = options.first_position;
   batch.attention = options.attention;
+  batch.window_length = setup_.seq_len;
   batch.sink = &sink;
   return model.tape().forward(batch);
 }

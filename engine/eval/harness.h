@@ -75,6 +75,7 @@ class Harness {
     bool by_document = false;     ///< the procedure may know where documents begin
     int64_t batch_tokens = 8192;  ///< most tokens of a group; the bits do not depend on it
     RowSink rows;                 ///< may be empty
+    int64_t seq_len = 0;          ///< a shorter window counts as one padded to this length (NTK bases of rope); 0: as it is
   };
   explicit Harness(Setup setup);
 

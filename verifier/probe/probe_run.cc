@@ -19,7 +19,7 @@ bool meets(const std::vector<eval::TokenRange>& given, const std::vector<bool>& 
 }  // namespace
 
 eval::Harness ProbedRun::harness_over(std::span<const uint16_t> tokens, eval::TargetSink sink, const eval::RowSink& rows) {
-  eval::Harness::Setup setup{tokens, nullptr, alone_.get(), {}, std::move(sink), "", 0, config_.by_document(), config_.seq_len, rows};
+  eval::Harness::Setup setup{tokens, nullptr, alone_.get(), {}, std::move(sink), "", 0, config_.by_document(), config_.seq_len, rows, config_.seq_len};
   return eval::Harness(std::move(setup));
 }
 

@@ -69,6 +69,44 @@ TEST_F(Evaluation, EveryMethodScoresTheBitsOfItsWindowsRunOneByOne) {
   }
 }
 
+TEST_F(Evaluation, ACutWindowSeesTheRopeBaseOfAWholeOne) {
+  // The base of a window longer than the reference length depends on its length; the cut windows at the end are padded ones.
+  model::ModelConfig config = test::small_config(2);
+  config.rope_reference_length = 10;
+  model::Gpt scaled(config);
+  scaled.initialise(5);
+  test::perturb(scaled, 11);
+  const int64_t predictions = static_cast<int64_t>(tokens.size()) - 1;
+  const auto plan = WindowPlan::create({Method::kSlidingC, 20, 7}, predictions);
+  auto scored = [&](const Window& w, int64_t padded_length) {
+    std::vector<uint16_t> inputs(static_cast<size_t>(padded_length), 0), targets(inputs);
+    std::copy_n(tokens.begin() + w.start, w.length, inputs.begin());
+    std::copy_n(tokens.begin() + w.start + 1, w.length, targets.begin());
+    model::Batch b;
+    b.sequences = 1;
+    b.length = padded_length;
+    b.inputs = inputs;
+    b.targets = targets;
+    const Floats all = test::nll_of(scaled, b);
+    return Floats(all.begin() + w.first_scored, all.begin() + w.first_scored + w.scored_count);
+  };
+  Floats expected, unpadded, nll;
+  for (int64_t i = 0; i < plan->count(); ++i) {
+    const Window w = plan->window(i);
+    const Floats whole = scored(w, 20), cut = scored(w, w.length);
+    expected.insert(expected.end(), whole.begin(), whole.end());
+    unpadded.insert(unpadded.end(), cut.begin(), cut.end());
+  }
+  EvalRun r = run(Method::kSlidingC, 20, 7);
+  r.sink = [&](std::span<const float> piece) -> Status {
+    nll.insert(nll.end(), piece.begin(), piece.end());
+    return {};
+  };
+  ASSERT_TRUE(evaluate(scaled, r));
+  EXPECT_TRUE(nll == expected);
+  EXPECT_FALSE(nll == unpadded) << "the lengths of this test's windows make no difference, so it shows nothing";
+}
+
 TEST_F(Evaluation, AStrideOfAWholeWindowGivesTheStandardBits) {
   const auto [standard, nll] = evaluate_to_floats(run(Method::kStandard, 20, 20));
   for (Method m : {Method::kSlidingA, Method::kSlidingB, Method::kSlidingC, Method::kSlidingD}) {
