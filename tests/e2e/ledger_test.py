@@ -224,6 +224,31 @@ class Ledger(Case):
         self.fails(66, "no recorded run", "ledger", "record", self.log, "--report", report, "--record", self.folder)
         self.fails(65, "predicate.level", "ledger", "record", self.log, "--report", report, "--level", "all")
 
+    def test_a_record_of_another_engine_is_audited_and_recorded(self):
+        example = SOURCE / "tests" / "verifier" / "audit" / "example"
+        verified = Fairway.run("verify", example, "--out", self.folder / "verified", "--ledger", self.log, "--format", "json")
+        audited = Fairway.run("audit", example, "--format", "json")
+        self.assertEqual((verified.returncode, verified.stdout), (audited.returncode, audited.stdout), verified.stderr)
+        entry = json.loads(self.ok("ledger", "export", self.log, "--entries").stdout)["statement"]
+        self.assertEqual(entry["predicate"]["level"], "audit")
+
+    def test_a_verification_records_itself(self):
+        record = self.train()
+        out = self.folder / "verified"
+        verify = ["verify", self.submission, "--record", record.parent, "--level", "eval", "--out", out, "--quiet", "--format", "json"]
+        self.fails(66, self.folder / "absent", *verify, "--ledger", self.folder / "absent")
+        self.assertFalse(out.exists(), "worked before it knew that the result can be recorded")
+        shown = self.ok(*verify, "--ledger", self.log).stdout
+        kept = out / "report.json"
+        self.assertEqual(json.loads(shown), json.loads(kept.read_text()))
+        self.ok("ledger", "fsck", self.log, "--vkey", self.vkey, "--statements")
+        entries = [json.loads(line)["statement"] for line in self.ok("ledger", "export", self.log, "--entries").stdout.splitlines()]
+        self.assertEqual(len(entries), 1)
+        self.assertEqual(entries[0]["predicate"]["level"], "eval")
+        self.assertEqual(entries[0]["predicate"]["verdict"], "pass")
+        self.assertEqual(entries[0]["predicate"]["runs"][0]["identity_sha256"], json.loads((record / "replay.json").read_text())["identity_sha256"])
+        self.assertEqual(entries[0]["predicate"]["evidence"][0]["sha256"], hashlib.sha256(kept.read_bytes()).hexdigest())
+
     def openssl_key(self):
         """The log's public key as a PEM file, made from the vkey alone."""
         raw = base64.b64decode(self.vkey.split("+", 2)[2])[1:]

@@ -65,11 +65,6 @@ std::string trimmed_directory(std::string directory) {
   return directory;
 }
 
-void add_statement_key(Parser& parser) {
-  parser.options().add_options()("statement-key", po::value<std::string>()->default_value(""),
-                                 "private key that signs the statements; default: the log's");
-}
-
 /// The keys of a command that appends.
 struct Writer {
   KeyPaths paths;
@@ -93,21 +88,31 @@ Result<Writer> open_writer(const po::variables_map& v, const std::string& direct
   return writer;
 }
 
-void print_head(const ledger::TreeHead& head) {
-  std::fputs(fmt::format("{} entries, root {}\n", head.size, hex(head.root)).c_str(), stdout);
-}
+std::string head_line(const ledger::TreeHead& head) { return fmt::format("{} entries, root {}\n", head.size, hex(head.root)); }
 
-Status append_entries(const Writer& writer, const std::string& directory, const std::vector<std::string>& files,
+/// Appends, durably; what a person is told about it.
+Result<std::string> append_entries(const Writer& writer, const std::string& directory, const std::vector<std::string>& files,
                       const std::vector<std::string>& entries) {
   FAIRWAY_ASSIGN(auto log, ledger::Log::open({directory, writer.paths.last_signed}, writer.key));
   FAIRWAY_ASSIGN(const uint64_t first, log.append(entries));
-  for (size_t i = 0; i < files.size(); ++i)
-    std::fputs(fmt::format("entry {}: {}\n", first + i, files[i]).c_str(), stdout);
-  print_head(log.checkpoint().head);
-  return {};
+  std::string said;
+  for (size_t i = 0; i < files.size(); ++i) said += fmt::format("entry {}: {}\n", first + i, files[i]);
+  return said + head_line(log.checkpoint().head);
 }
 
 }  // namespace
+
+void add_statement_key(Parser& parser) {
+  parser.options().add_options()("statement-key", po::value<std::string>()->default_value(""),
+                                 "private key that signs the statements; default: the log's");
+}
+
+Status can_record(const po::variables_map& v, const std::string& directory) {
+  FAIRWAY_ASSIGN(const Writer writer, open_writer(v, directory));
+  FAIRWAY_ASSIGN(auto log, ledger::Log::open({trimmed_directory(directory), writer.paths.last_signed}, writer.key));
+  (void)log;
+  return {};
+}
 
 void add_key(Parser& parser) {
   parser.options().add_options()("key", po::value<std::string>()->default_value(""),
@@ -273,7 +278,8 @@ ExitCode ledger_append(const Arguments& arguments) {
     FAIRWAY_ASSIGN(auto entry, ledger::make_entry(text, writer.signer(), file));
     entries.push_back(std::move(entry));
   }
-  FAIRWAY_TRY(append_entries(writer, directory, files, entries));
+  FAIRWAY_ASSIGN(const std::string said, append_entries(writer, directory, files, entries));
+  FAIRWAY_TRY(write_stdout(said));
   return 0;
 }
 
@@ -301,12 +307,18 @@ ExitCode ledger_record(const Arguments& arguments) {
   if (!runs.empty()) {
     FAIRWAY_ASSIGN(records, verifier::read_records(runs));
   }
-  FAIRWAY_ASSIGN(const auto statement, verifier::log_statement(report, v["level"].as<std::string>(), records,
-                                                               sha256(std::string_view(text))));
-  FAIRWAY_ASSIGN(const Writer writer, open_writer(v, directory));
-  FAIRWAY_ASSIGN(const auto entry, ledger::make_entry(statement, writer.signer(), path));
-  FAIRWAY_TRY(append_entries(writer, directory, {path}, {entry}));
+  FAIRWAY_ASSIGN(const std::string said, record_verification(v, directory, path, report, text, v["level"].as<std::string>(), records));
+  FAIRWAY_TRY(write_stdout(said));
   return 0;
+}
+
+Result<std::string> record_verification(const po::variables_map& v, const std::string& directory, const std::string& report_path,
+                                        const verifier::Report& report, const std::string& report_text, const std::string& level,
+                                        std::span<const replay::Record> records) {
+  FAIRWAY_ASSIGN(const auto statement, verifier::log_statement(report, level, records, sha256(std::string_view(report_text))));
+  FAIRWAY_ASSIGN(const Writer writer, open_writer(v, trimmed_directory(directory)));
+  FAIRWAY_ASSIGN(const auto entry, ledger::make_entry(statement, writer.signer(), report_path));
+  return append_entries(writer, trimmed_directory(directory), {report_path}, {entry});
 }
 
 ExitCode ledger_checkpoint(const Arguments& arguments) {

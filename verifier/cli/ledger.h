@@ -1,10 +1,15 @@
 /// What the subcommands of `fairway ledger` share.
 #pragma once
 
+#include <span>
+#include <string>
+
+#include "engine/replay/record.h"
 #include "ledger/key.h"
 #include "ledger/log.h"
 #include "ledger/policy.h"
 #include "verifier/cli/command.h"
+#include "verifier/report/report.h"
 
 namespace fairway::cli {
 
@@ -18,6 +23,17 @@ struct KeyPaths {
 Result<KeyPaths> key_paths(const boost::program_options::variables_map& v, const std::string& directory);
 /// Where a passphrase comes from: --passphrase-file, FAIRWAY_KEY_PASSPHRASE, a terminal.
 ledger::PrivateKey::Passphrase passphrase_source(const boost::program_options::variables_map& v);
+
+/// --statement-key.
+void add_statement_key(Parser& parser);
+/// The log opens and the keys load: asked before hours of work whose result is to be recorded.
+Status can_record(const boost::program_options::variables_map& v, const std::string& directory);
+/// Appends the signed statement of a report to the log in `directory`; what a person is told about it. `report_text` is the file
+/// `report_path` in which the report is kept.
+Result<std::string> record_verification(const boost::program_options::variables_map& v, const std::string& directory,
+                                        const std::string& report_path, const verifier::Report& report,
+                                        const std::string& report_text, const std::string& level,
+                                        std::span<const replay::Record> records);
 
 /// --vkey, --policy.
 void add_trust(Parser& parser);
