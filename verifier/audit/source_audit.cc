@@ -88,11 +88,14 @@ void judge_silence(const source::Program& program, const source::Timeline& timel
     if (check.message.empty()) check.message = timeline.problems[0];
     check.message += ". Does what was not read keep the rule?";
   } else if (scores.report_event() < 0) {
-    check.status = check.evidence.empty() ? Verdict::kSkip : Verdict::kReview;
+    // One open question keeps the whole record from passing; it need not be asked once per rule.
+    const bool asks = !check.evidence.empty() || check.id == kQuestions[0].id;
+    check.status = asks ? Verdict::kReview : Verdict::kSkip;
     check.message =
-        check.evidence.empty()
-            ? "no printed score could be followed through these sources, so nothing was judged"
-            : "the source does not parse there, and no printed score could be followed. Does it keep the rule?";
+        !check.evidence.empty()
+            ? "the source does not parse there, and no printed score could be followed. Does it keep the rule?"
+        : asks ? "no printed score could be followed through these sources: which program printed it, and is it legal?"
+               : "no printed score could be followed through these sources, so nothing was judged";
   } else {
     check.evidence.clear();
     check.message = question.holds;

@@ -179,9 +179,12 @@ TEST(Sources, AFolderWithoutPythonIsSkipped) {
   for (const Check& check : audit_source(facts)) EXPECT_EQ(check.status, Verdict::kSkip) << check.id;
 }
 
-TEST(Sources, WithoutAScoreNothingPasses) {
-  const Check check = check_of(record("x = 1\n", {}, "final_exact"), "legality.score_first");
-  EXPECT_EQ(check.status, Verdict::kSkip) << check.message;
+TEST(Sources, WithoutAScoreNothingPassesAndOneQuestionIsAsked) {
+  const Facts facts = record("x = 1\n", {}, "final_exact");
+  EXPECT_EQ(check_of(facts, "legality.score_first").status, Verdict::kReview);
+  for (const char* id : {"legality.single_pass", "legality.normalized", "legality.causal", "legality.slot", "legality.calibration"}) {
+    EXPECT_EQ(check_of(facts, id).status, Verdict::kSkip) << id;
+  }
 }
 
 TEST(Sources, ASourceThatDoesNotParseIsAQuestionWithItsLine) {
