@@ -7,7 +7,9 @@
 /// said in Timeline::problems.
 #pragma once
 
+#include <algorithm>
 #include <deque>
+#include <initializer_list>
 #include <unordered_map>
 #include <vector>
 
@@ -53,7 +55,7 @@ class Interpreter {
     std::unordered_map<int, Value> attributes;
   };
 
-  // Statements (interpreter.cc).
+  // Statements (statements.cc, branches.cc, loops.cc, definitions.cc, assignments.cc).
   Flow block(int32_t node);
   Flow statement(int32_t node);
   Flow if_statement(int32_t node);
@@ -73,7 +75,7 @@ class Interpreter {
   void forget_assigned(int32_t node);
   int open_loop(int32_t node);
 
-  // Expressions (expressions.cc).
+  // Expressions (expressions.cc, operators.cc, literals.cc).
   Value eval(int32_t node);
   Value eval_identifier(int32_t node);
   Value eval_attribute(int32_t node);
@@ -91,7 +93,7 @@ class Interpreter {
   Value attribute_of(const Value& object, int name);
   Tri truth(const Value& value) const;
 
-  // Calls (calls.cc).
+  // Calls (calls.cc, functions.cc).
   struct Argument {
     int name = -1;  ///< of a keyword argument
     int32_t node = kNoNode;
@@ -103,7 +105,20 @@ class Interpreter {
   Value call_function(const Value& callee, const Arguments& arguments, int32_t node);
   Value instantiate(int class_index, const Arguments& arguments, int32_t node);
   Value call_method(const Value& receiver, int name, const Arguments& arguments, int32_t node, int32_t receiver_node);
-  bool call_named(std::string_view name, const Value& callee, const Arguments& arguments, int32_t node, Value& result);
+  /// A call whose function has no body here: what the library functions that matter do. Each gives false for any other.
+  struct Call {
+    std::string_view name, written;  ///< "add_" and "total.add_"
+    const Value& callee;             ///< of a method: what it is called on
+    const Arguments& arguments;
+    int32_t node, function_node;
+    Value all;  ///< what all arguments together carry
+    const Value& argument(size_t index) const;
+  };
+  bool call_setting(const Call& call, Value& result);   // values_of_settings.cc
+  bool call_builtin(const Call& call, Value& result);   // builtin_calls.cc
+  bool call_tensor(const Call& call, Value& result);    // tensor_calls.cc
+  bool call_training(const Call& call, Value& result);  // training_calls.cc
+  const Value* keyword(const Call& call, std::string_view key) const;
   bool note_print(std::string_view callee, const Arguments& arguments, int32_t node);
   Value read_setting(std::string_view name, const Value& fallback);
   Value setting_value(const Setting& setting, const Value& fallback);
@@ -111,7 +126,7 @@ class Interpreter {
   void forget_changing_attributes(int class_index, int object);
   bool was_logged(int32_t node, int levels);
 
-  // State.
+  // State (variables.cc).
   Value* find(int name);
   Value* lvalue(int32_t node);
   void set(int name, const Value& value);
@@ -154,6 +169,9 @@ class Interpreter {
   bool environment_read_ = false;
 };
 
+inline bool one_of(std::string_view name, std::initializer_list<std::string_view> names) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
 /// Lower-case words of an identifier: "fullKey_2" has "full", "key", "2".
 bool has_word(std::string_view name, std::string_view word);
 /// True if the lower-case name contains the text.

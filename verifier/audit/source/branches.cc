@@ -1,0 +1,134 @@
+#include "verifier/audit/source/interpreter.h"
+
+namespace fairway::audit::source {
+
+Interpreter::Flow Interpreter::arm(int32_t node) {
+  if (node == kNoNode) return Flow::kNext;
+  const NodeKind kind = tree()[node].kind;
+  if (kind == NodeKind::kElse) {
+    const int32_t body = tree().child(node, Field::kBody);
+    return body == kNoNode ? Flow::kNext : block(body);
+  }
+  return kind == NodeKind::kBlock ? block(node) : statement(node);
+}
+
+/// True if something below, or in functions called from there, prints a line that the logs have.
+bool Interpreter::was_logged(int32_t root, int levels) {
+  if (root == kNoNode || logged_lines_.empty() || levels == 0) return false;
+  const int64_t key = (static_cast<int64_t>(file_) << 32) | root;
+  if (const auto known = was_logged_.find(key); known != was_logged_.end()) return known->second;
+  was_logged_[key] = false;  // a recursion finds nothing new
+  std::vector<int32_t> open = {root};
+  std::vector<int> called;
+  bool found = false;
+  while (!open.empty() && !found) {
+    const int32_t node = open.back();
+    open.pop_back();
+    if (tree()[node].kind == NodeKind::kString) {
+      std::string_view start;  // up to the first value put in
+      for (int32_t at : tree().children(node)) {
+        if (tree()[at].kind == NodeKind::kStringStart) continue;
+        if (tree()[at].kind == NodeKind::kStringContent) start = text(at);
+        break;
+      }
+      while (!start.empty() && start.front() == ' ') start.remove_prefix(1);
+      if (start.size() >= 8) {
+        for (const std::string& line : logged_lines_) found |= line.compare(0, start.size(), start) == 0;
+      }
+      continue;
+    }
+    if (tree()[node].kind == NodeKind::kCall) {
+      const int32_t function = tree().child(node, Field::kFunction);
+      if (function != kNoNode && tree()[function].kind == NodeKind::kIdentifier) {
+        called.push_back(program_.units()[static_cast<size_t>(file_)].names[static_cast<size_t>(function)]);
+      }
+    }
+    for (int32_t at = tree()[node].first_child; at != kNoNode; at = tree()[at].next) open.push_back(at);
+  }
+  const int outer = file_;
+  for (size_t i = 0; i < called.size() && !found; ++i) {
+    for (int index : program_.functions_named(called[i])) {
+      const Function& function = program_.functions()[static_cast<size_t>(index)];
+      file_ = function.file;
+      found |= was_logged(function.body, levels - 1);
+      file_ = outer;
+    }
+  }
+  was_logged_[key] = found;
+  return found;
+}
+
+Interpreter::Flow Interpreter::if_statement(int32_t node) {
+  // if, then any number of elif, then else: each condition is only asked if those before may be false.
+  struct Case {
+    int32_t condition, body;
+  };
+  std::vector<Case> cases = {{tree().child(node, Field::kCondition), tree().child(node, Field::kConsequence)}};
+  for (int32_t at = tree()[node].first_child; at != kNoNode; at = tree()[at].next) {
+    if (tree()[at].kind == NodeKind::kElif)
+      cases.push_back({tree().child(at, Field::kCondition), tree().child(at, Field::kConsequence)});
+    if (tree()[at].kind == NodeKind::kElse) cases.push_back({kNoNode, at});
+  }
+  const int branch = next_branch_++;
+  const int unsure = unsure_, doubt = doubt_;
+  const Origins control = control_;
+  int open_arms = 0;     // arms that may run
+  bool decided = false;  // one arm surely runs
+  bool all_leave = true;
+  bool first_leaves = false;
+  Flow last = Flow::kNext;
+  for (size_t i = 0; i < cases.size() && !decided; ++i) {
+    Tri t = Tri::kTrue;
+    bool off_by_default = false, open_switch = false;
+    if (cases[i].condition != kNoNode) {
+      const Value condition = eval(cases[i].condition);
+      t = truth(condition);
+      off_by_default = condition.any(kDefault);
+      open_switch = condition.any(kOpen);
+      if (t == Tri::kUnknown) {
+        if (condition.any(kSetting)) ++doubt_;
+        if (condition.any(kOracle)) control_ |= condition.origins;
+      }
+    }
+    if (t == Tri::kFalse && off_by_default && was_logged(cases[i].body, 4)) t = Tri::kTrue;
+    // Nothing shows how it ran: the default is taken, and the other way walked too, as an open question.
+    const bool open_question = cases[i].condition != kNoNode && open_switch && t != Tri::kUnknown;
+    if (open_question && t == Tri::kFalse) {
+      ++doubt_;
+      ++unsure_;
+      arms_.push_back({branch, static_cast<int>(i)});
+      arm(cases[i].body);
+      arms_.pop_back();
+      --unsure_;
+      --doubt_;
+      ++open_arms;
+      all_leave = false;
+      continue;
+    }
+    if (t == Tri::kFalse) continue;
+    decided = t == Tri::kTrue;
+    if (!decided || open_arms > 0) unsure_ = unsure + 1;
+    const bool alone = decided && open_arms == 0;
+    if (!alone) arms_.push_back({branch, static_cast<int>(i)});
+    last = arm(cases[i].body);
+    if (!alone) arms_.pop_back();
+    if (alone) {
+      unsure_ = unsure;
+      doubt_ = doubt;
+      control_ = control;
+      return last;
+    }
+    ++open_arms;
+    all_leave &= last != Flow::kNext;
+    if (i == 0) first_leaves = last != Flow::kNext;
+  }
+  unsure_ = unsure;
+  doubt_ = doubt;
+  control_ = control;
+  if (open_arms == 0) return Flow::kNext;
+  if (decided && all_leave) return last;
+  if (first_leaves && open_arms == 1) pending_arm_ = branch;
+  return Flow::kNext;
+}
+
+}  // namespace fairway::audit::source
