@@ -5,6 +5,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <sodium.h>
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -49,10 +50,11 @@ int answer_passphrase(char* buffer, int size, int /*writing*/, void* data) {
 }  // namespace
 
 bool verify_ed25519(const PublicKey& key, std::string_view message, const Signature& signature) {
-  const KeyPointer pkey(EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, key.data(), key.size()));
-  const ContextPointer context(EVP_MD_CTX_new());
-  return pkey && context && EVP_DigestVerifyInit(context.get(), nullptr, nullptr, nullptr, pkey.get()) == 1 &&
-         EVP_DigestVerify(context.get(), signature.data(), signature.size(), bytes_of(message), message.size()) == 1;
+  static const bool ready = sodium_init() >= 0;
+  FAIRWAY_CHECK(ready);
+  static_assert(crypto_sign_BYTES == std::tuple_size_v<Signature> &&
+                crypto_sign_PUBLICKEYBYTES == std::tuple_size_v<PublicKey>);
+  return crypto_sign_verify_detached(signature.data(), bytes_of(message), message.size(), key.data()) == 0;
 }
 
 struct PrivateKey::State {

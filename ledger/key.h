@@ -1,4 +1,5 @@
-/// Ed25519 keys (RFC 8032, through OpenSSL): made, kept in PEM files, used to sign; and public keys that verify.
+/// Ed25519 keys (RFC 8032): made, kept in PEM files and used to sign through OpenSSL; and public keys that verify,
+/// through libsodium, which takes 38 us for what takes OpenSSL 3.0 64 us.
 ///
 /// A private key never leaves this class except into its own file, encrypted if a passphrase is given; no error names
 /// more of it than the file. Goals: a key file that others can read is refused. Non-goals: key servers and hardware
@@ -20,6 +21,8 @@ namespace fairway::ledger {
 using PublicKey = std::array<uint8_t, 32>;
 using Signature = std::array<uint8_t, 64>;
 
+/// False also for a key or a signature that is not in its one canonical encoding, and for keys of small order, which
+/// verify any message.
 bool verify_ed25519(const PublicKey& key, std::string_view message, const Signature& signature);
 
 class PrivateKey {

@@ -212,6 +212,45 @@ TEST(Cosignature, TimeTextAndKeyAreCovered) {
   EXPECT_FALSE(verify_cosignature(as_note, witness_vkey(11), "c")->has_value());
 }
 
+/// A line of type 0x06, ML-DSA-44, as tlog-cosignature lays it out: key id, time, 2,420 bytes of signature.
+SignatureLine ml_dsa_line(const std::string& name, const std::string& public_key) {
+  const Digest id = sha256(std::string_view(name + "\n\x06" + public_key));
+  return SignatureLine{name, uint32_t{id[0]} << 24 | uint32_t{id[1]} << 16 | uint32_t{id[2]} << 8 | id[3],
+                       std::string(8, '\0') + std::string(2420, 's')};
+}
+
+TEST(Cosignature, AlgorithmsThatAreNotKnownAreIgnoredAndNeverCount) {
+  const std::string key(1312, 'k');
+  Checkpoint checkpoint = cosigned_by({11});
+  // Both before and behind the others, under a witness's own name and under another one; 16 of them must be taken.
+  for (int i = 0; i < 7; ++i) {
+    checkpoint.note.signatures.insert(checkpoint.note.signatures.begin(), ml_dsa_line(witness_vkey(11).name, key));
+    checkpoint.note.signatures.push_back(ml_dsa_line("w12.example", key));
+  }
+  const auto read = parse_checkpoint(checkpoint.text(), "c");
+  ASSERT_TRUE(read) << message(read);
+  EXPECT_EQ(read->note.signatures.size(), 16u);
+  EXPECT_EQ(**verify_cosignature(*read, witness_vkey(11), "c"), 1700000011u);
+  EXPECT_FALSE(verify_cosignature(*read, witness_vkey(12), "c")->has_value());
+  const std::string head = "log " + format_vkey(test_vkey()) + "\nwitness a " + format_vkey(witness_vkey(11)) +
+                           "\nwitness b " + format_vkey(witness_vkey(12)) + "\n";
+  EXPECT_TRUE(check_policy(*parse_policy(head + "quorum a\n", "p"), *read, "c"));
+  EXPECT_FALSE(check_policy(*parse_policy(head + "quorum b\n", "p"), *read, "c"));
+  // A witness that could never be counted is refused where it is named.
+  const std::string bytes = "\x06" + key;
+  const auto policy = parse_policy("witness c w12.example+00000000+" + base64_encode(bytes) + "\nquorum c\n", "p");
+  ASSERT_FALSE(policy);
+  EXPECT_EQ(policy.error().where, "p:1");
+  EXPECT_NE(policy.error().what.find("0x06"), std::string::npos);
+  // What witnesses answer with may mix both kinds: only what was checked is published.
+  const Checkpoint plain = cosigned_by({});
+  const std::string lines = format_signature_line(ml_dsa_line("w11.example", key)) +
+                            format_signature_line(cosign(plain, "w11.example", test_key(11), 1700000000));
+  const auto cosigned = add_cosignatures(plain, lines, *parse_policy(head + "quorum a\n", "p"), "lines");
+  ASSERT_TRUE(cosigned) << message(cosigned);
+  EXPECT_EQ(cosigned->note.signatures.size(), 2u);
+}
+
 std::string policy_text() {
   std::string text = "# two organisations\n\nlog " + format_vkey(test_vkey()) + " https://log.example/\n";
   for (const uint8_t n : {11, 12, 13, 21, 22}) {
@@ -334,6 +373,33 @@ TEST(Key, Rfc8032KnownAnswer) {
   std::copy_n(signature.begin(), 32, first.begin());
   EXPECT_EQ(hex(first), "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da");
   EXPECT_TRUE(verify_ed25519(key.public_key(), "\x72", signature));
+}
+
+TEST(Key, NoOtherEncodingOfASignatureAndNoKeyOfSmallOrderVerifies) {
+  const Signature good = test_key().sign("message");
+  ASSERT_TRUE(verify_ed25519(test_key().public_key(), "message", good));
+  for (size_t bit = 0; bit < 512; ++bit) {
+    Signature bad = good;
+    bad[bit / 8] ^= static_cast<uint8_t>(1 << bit % 8);
+    ASSERT_FALSE(verify_ed25519(test_key().public_key(), "message", bad)) << bit;
+  }
+  // S + L, the order of the group (RFC 8032, 5.1), is the same number there.
+  const std::array<uint8_t, 32> order = {0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7,
+                                         0xa2, 0xde, 0xf9, 0xde, 0x14, 0,    0,    0,    0,    0,    0,
+                                         0,    0,    0,    0,    0,    0,    0,    0,    0,    0x10};
+  Signature other = good;
+  for (unsigned i = 0, carry = 0; i < 32; ++i) {
+    carry += unsigned{other[32 + i]} + order[i];
+    other[32 + i] = static_cast<uint8_t>(carry);
+    carry >>= 8;
+  }
+  EXPECT_FALSE(verify_ed25519(test_key().public_key(), "message", other));
+  // The neutral element as key and as R, with S = 0, satisfies the equation for every message.
+  PublicKey neutral{};
+  neutral[0] = 1;
+  Signature for_anything{};
+  for_anything[0] = 1;
+  EXPECT_FALSE(verify_ed25519(neutral, "message", for_anything));
 }
 
 TEST(Key, FilesArePrivateNeverReplacedAndOpenOnlyWithTheirPassphrase) {
