@@ -8,8 +8,10 @@
 
 #if defined(__CUDACC__)
 #define FAIRWAY_HD static __host__ __device__ __forceinline__
+#define FAIRWAY_HD_MEMBER __host__ __device__ __forceinline__
 #else
 #define FAIRWAY_HD static inline __attribute__((always_inline))
+#define FAIRWAY_HD_MEMBER inline __attribute__((always_inline))
 #endif
 
 #if defined(__FAST_MATH__)

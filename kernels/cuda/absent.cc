@@ -1,0 +1,10 @@
+/// What a build without CUDA says of it.
+#include "kernels/cuda/device.h"
+
+namespace fairway::cuda {
+
+bool built_with_cuda() { return false; }
+
+std::string device_problem() { return "this build has no CUDA; configure with -DFAIRWAY_CUDA=ON, or use --device cpu"; }
+
+}  // namespace fairway::cuda
