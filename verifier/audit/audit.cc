@@ -22,7 +22,7 @@ verifier::Report audit(const RecordFolder& folder, const AuditOptions& options) 
   check_evidence(facts, match, report);
   check_significance(facts, match, options.baseline, report);
   if (options.legality) {
-    for (verifier::Check& c : audit_source(facts)) report.checks.push_back(std::move(c));
+    for (verifier::Check& c : audit_source(facts)) report.add(std::move(c));
   }
   return report;
 }

@@ -58,17 +58,35 @@ Check merge(const std::string& id, const std::vector<rules::Finding>& findings) 
   return check;
 }
 
-/// What the runs printed, as far as the readers kept it, without leading blanks.
-std::vector<std::string> logged_lines(const Facts& facts) {
-  std::vector<std::string> lines;
+source::LoggedText logged_text(const Facts& facts) {
+  source::LoggedText text;
+  std::vector<std::string>& lines = text.lines;
+  bool finished = false;
   for (const LoggedRun& run : facts.runs) {
     for (const LogMarker& marker : run.markers)
       lines.push_back(marker.text.substr(std::min(marker.text.find_first_not_of(" \t"), marker.text.size())));
-    for (const ScoreLine& score : run.scores) lines.push_back(score.tag + " val_loss");
+    for (const ScoreLine& score : run.scores) {
+      lines.push_back(score.tag + " val_loss");
+      text.tags.push_back(score.tag);
+      finished |= !score.diagnostic;
+    }
   }
   std::sort(lines.begin(), lines.end());
   lines.erase(std::unique(lines.begin(), lines.end()), lines.end());
-  return lines;
+  if (!finished) text.tags.clear();
+  return text;
+}
+
+/// Branches whose scores no log has are no part of the reported runs, if the claimed score is printed elsewhere in the
+/// source. If the claim is that of no log, they are a doubt; if its tag is printed nowhere in the source, the logs are
+/// those of another version and tell nothing.
+void drop_unprinted(const Facts& facts, source::Timeline& timeline) {
+  const rules::Scores scores(facts, timeline);
+  if (scores.tag_known() && !timeline.events[static_cast<size_t>(scores.report_event())].unprinted) {
+    std::erase_if(timeline.events, [](const source::Event& event) { return event.unprinted; });
+  } else if (facts.reported_tag.empty()) {
+    for (source::Event& event : timeline.events) event.doubt |= event.unprinted;
+  }
 }
 
 /// No rule has found anything: that is a pass only if the program could be followed to a printed score.
@@ -108,7 +126,8 @@ std::vector<Check> audit_source(const Facts& facts) {
   std::vector<Check> checks;
   source::Program program(facts.sources);
   const source::Settings settings(facts);
-  const source::Timeline timeline = source::Interpreter(program, settings, logged_lines(facts)).run();
+  source::Timeline timeline = source::Interpreter(program, settings, logged_text(facts)).run();
+  drop_unprinted(facts, timeline);
   const rules::Scores scores(facts, timeline);
   const rules::Context context{facts, program, settings, timeline, scores};
   std::vector<rules::Finding> findings;

@@ -47,7 +47,8 @@ std::span<const Rule> legality_rules() {
        "changes.",
        "Fitting to a span and scoring the same span uses its targets before they are scored: every tested pair of "
        "positions influenced each "
-       "other. Maintainers have not ruled on it, so a person decides.",
+       "other. Optimised on exactly the span that is scored, it fails; where a part of the optimised span is scored, "
+       "maintainers have not ruled, so a person decides.",
        "The context-only form: the span optimised and the span scored are disjoint, the first before the second.",
        "open: #1240 and #1336", "https://github.com/openai/parameter-golf/issues/1336", Level::kWarning},
       {"legality.calibration", "Quantisation and mixing are not calibrated on what they may not see",

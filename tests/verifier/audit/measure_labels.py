@@ -97,7 +97,7 @@ def main():
         table[f"{label['check']} {label['class']}{state}"][check["status"]] += 1
         if label.get("head_has_violation"):
             totals[check["status"]] += 1
-            if label["check"] != "legality.slot":
+            if label["verdict"] == "violation":
                 present[check["status"]] += 1
             if check["status"] in ("fail", "review"):
                 on_lines[touches(check, labelled_lines(label.get("lines")))] += 1
@@ -115,7 +115,7 @@ def main():
         print(f"{key:<{width}}  " + "  ".join(f"{status} {table[key][status]}" for status in ("fail", "review", "pass", "skip", "absent") if table[key][status]))
     found = totals["fail"] + totals["review"]
     print(f"violations whose head still has them: {found} of {sum(totals.values())} found, {totals['fail']} fail; "
-          f"without SLOT, on which there is no ruling: {present['fail']} fail of {sum(present.values())}")
+          f"without the disputed ones, on which there is no ruling: {present['fail']} fail of {sum(present.values())}")
     print(f"evidence on the labelled lines: {on_lines[True]} of {found}")
     for title, lines in (("misses", misses), ("clean, but flagged", alarms)):
         print(f"{title}: {len(lines)}")

@@ -48,6 +48,12 @@ const Case kCases[] = {
      "legality.score_first",
      Verdict::kPass,
      ""},
+    {"score_first/unlogged_branch.py", {}, "final_exact", "legality.score_first", Verdict::kPass, ""},
+    {"score_first/unlogged_branch.py", {}, "polished_exact", "legality.score_first", Verdict::kFail, "backward()"},
+    {"score_first/copied_out.py", {}, "final_exact", "legality.score_first", Verdict::kFail, "backward()"},
+    {"score_first/copied_out.py", {{"polish", "0"}}, "final_exact", "legality.score_first", Verdict::kPass, ""},
+    {"single_pass/rank_prefill.py", {}, "final_exact", "legality.single_pass", Verdict::kReview, "np.add.at("},
+    {"normalized/count_cache.py", {}, "final_exact", "legality.normalized", Verdict::kPass, ""},
     {"single_pass/last_epoch_counts.py",
      {},
      "final_exact",
@@ -75,7 +81,7 @@ const Case kCases[] = {
     {"normalized/bigram_embedding.py", {}, "final_exact", "legality.normalized", Verdict::kPass, ""},
     {"normalized/hindsight.py", {}, "final_exact", "legality.normalized", Verdict::kFail, "torch.where("},
     {"normalized/byte_mixture.py", {}, "ppm_mix_exact", "legality.normalized", Verdict::kFail, "math.log(0.9"},
-    {"slot/delta_on_scored.py", {}, "final_exact", "legality.slot", Verdict::kReview, "loss.backward()"},
+    {"slot/delta_on_scored.py", {}, "final_exact", "legality.slot", Verdict::kFail, "loss.backward()"},
     {"slot/delta_on_scored.py", {{"delta_steps", "0"}}, "final_exact", "legality.slot", Verdict::kPass, ""},
     {"slot/delta_on_scored.py", {}, "final_exact", "legality.score_first", Verdict::kPass, ""},
     {"calibration/on_validation.py",
@@ -143,6 +149,29 @@ TEST(Reachability, CodeThatNobodyCallsPasses) {
   const std::string unused =
       replaced(read_fixture("score_first/before_scoring.py"), "        polish(args, model, stream)", "        pass");
   EXPECT_EQ(check_of(record(unused, {}, "final_exact"), "legality.score_first").status, Verdict::kPass);
+}
+
+TEST(Reachability, TheEnvironmentMayBeReadThroughAVariable) {
+  const std::string kept = replaced(read_fixture("score_first/before_scoring.py"), R"(bool(int(os.environ.get("ADAPT", "1"))))",
+                                    R"(bool(int(e("ADAPT", "0"))))");
+  const std::string text = replaced(kept, "class Hyperparameters:", "e = os.environ.get\n\n\nclass Hyperparameters:");
+  EXPECT_EQ(check_of(record(text, {}, "final_exact"), "legality.score_first").status, Verdict::kPass);
+  EXPECT_EQ(check_of(record(text, {{"adapt", "1"}}, "final_exact"), "legality.score_first").status, Verdict::kFail);
+}
+
+TEST(Reachability, ABranchWhoseScoreIsInNoLogIsAQuestionIfTheClaimIsToo) {
+  Facts facts = record(read_fixture("score_first/unlogged_branch.py"), {}, "final_exact");
+  facts.reported_tag.clear();
+  EXPECT_EQ(check_of(facts, "legality.score_first").status, Verdict::kReview);
+}
+
+TEST(Slot, IsJudgedByTheSpansOfMaskAndScore) {
+  const std::string same = read_fixture("slot/masked_window.py");
+  EXPECT_EQ(check_of(record(same, {}, "final_exact"), "legality.slot").status, Verdict::kFail);
+  const std::string before = replaced(same, "mask[0, start:end]", "mask[0, :start]");
+  EXPECT_EQ(check_of(record(before, {}, "final_exact"), "legality.slot").status, Verdict::kPass);
+  const std::string whole = replaced(same, "(losses * mask)", "losses");
+  EXPECT_EQ(check_of(record(whole, {}, "final_exact"), "legality.slot").status, Verdict::kReview);
 }
 
 TEST(Names, DecideNothing) {

@@ -245,7 +245,7 @@ void check_artifact_bytes(const Facts& facts, const ClaimMatch& match, verifier:
     if (check.status == Verdict::kPass)
       check.message = fmt::format("at most {} of {} bytes, code and compressed model", largest, kArtifactLimitBytes);
   }
-  report.checks.push_back(std::move(check));
+  report.add(std::move(check));
 }
 
 }  // namespace fairway::audit

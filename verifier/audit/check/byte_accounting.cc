@@ -196,7 +196,7 @@ void check_byte_accounting(const Facts& facts, const ClaimMatch& match, verifier
       check.message = fmt::format("val_loss and val_bpb of {} runs imply the bytes of the validation text", judged);
     }
   }
-  report.checks.push_back(std::move(check));
+  report.add(std::move(check));
 }
 
 }  // namespace fairway::audit

@@ -123,7 +123,7 @@ void check_data_split(const Facts& facts, const ClaimMatch& match, verifier::Rep
           fmt::format("{} runs score the whole validation split; no sign of validation data in training", judged);
     }
   }
-  report.checks.push_back(std::move(out.check));
+  report.add(std::move(out.check));
 }
 
 }  // namespace fairway::audit

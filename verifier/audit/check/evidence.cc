@@ -66,7 +66,7 @@ void check_seeds(const Facts& facts, const ClaimMatch& match, Track track, verif
     check.status = Verdict::kSkip;
     check.claimed.clear();
     check.message = track == Track::kNonRecord ? "not a record: one run is enough" : "no score claimed";
-    report.checks.push_back(std::move(check));
+    report.add(std::move(check));
     return;
   }
   std::set<int64_t> seeds;
@@ -94,7 +94,7 @@ void check_seeds(const Facts& facts, const ClaimMatch& match, Track track, verif
                                   value.value, other->second.value);
       check.evidence = {{value.place.file, value.place.line, 0},
                         {other->second.place.file, other->second.place.line, 0}};
-      report.checks.push_back(std::move(check));
+      report.add(std::move(check));
       return;
     }
   }
@@ -104,7 +104,7 @@ void check_seeds(const Facts& facts, const ClaimMatch& match, Track track, verif
     check.status = Verdict::kReview;
     check.message = fmt::format("{} of {} seeds with a finished log: are there others?", count, kSeedsOfARecord);
   }
-  report.checks.push_back(std::move(check));
+  report.add(std::move(check));
 }
 
 void check_logs(const Facts& facts, Track track, verifier::Report& report) {
@@ -112,7 +112,7 @@ void check_logs(const Facts& facts, Track track, verifier::Report& report) {
   if (facts.log_files.empty()) {
     check.status = track == Track::kRecord ? Verdict::kReview : Verdict::kSkip;
     check.message = track == Track::kRecord ? "a record without a log: where is the evidence?" : "no log";
-    report.checks.push_back(std::move(check));
+    report.add(std::move(check));
     return;
   }
   size_t finished = 0, unfinished = 0;
@@ -144,7 +144,7 @@ void check_logs(const Facts& facts, Track track, verifier::Report& report) {
     check.message = fmt::format("{} finished runs in {} log files", finished, facts.log_files.size());
     if (unfinished > 0) check.message += fmt::format("; {} runs have no final score", unfinished);
   }
-  report.checks.push_back(std::move(check));
+  report.add(std::move(check));
 }
 
 /// The JSON against itself and, seed by seed, against the logs.
@@ -221,7 +221,7 @@ void check_claims(const Facts& facts, verifier::Report& report) {
                         ? "nothing contradicts it"
                         : fmt::format("scores of {} seeds agree with their mean and their logs", c.seed_bpb.size());
   }
-  report.checks.push_back(std::move(check));
+  report.add(std::move(check));
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ void check_score_claim(const Facts& facts, const ClaimMatch& match, verifier::Re
   if (!claim) {
     check.status = Verdict::kSkip;
     check.message = facts.claims.present ? "submission.json claims no score" : "no submission.json, no claim";
-    report.checks.push_back(std::move(check));
+    report.add(std::move(check));
     return;
   }
   check.claimed = fmt::format("{}", claim->value);
@@ -94,7 +94,7 @@ void check_score_claim(const Facts& facts, const ClaimMatch& match, verifier::Re
       }
     }
   }
-  report.checks.push_back(std::move(check));
+  report.add(std::move(check));
 }
 
 }  // namespace fairway::audit

@@ -48,7 +48,7 @@ void check_files(const Facts& facts, verifier::Report& report) {
   }
   if (absent > 0) check.message += fmt::format("; {} files are listed without content", absent);
   if (!unread.empty()) check.message += fmt::format("; not followed: {}", fmt::join(unread, ", "));
-  report.checks.push_back(std::move(check));
+  report.add(std::move(check));
 }
 
 void check_json(const Facts& facts, verifier::Report& report) {
@@ -76,7 +76,7 @@ void check_json(const Facts& facts, verifier::Report& report) {
       check.message = fmt::format("no value for {}; is this a finished submission?", fmt::join(missing, ", "));
     }
   }
-  report.checks.push_back(std::move(check));
+  report.add(std::move(check));
 }
 
 }  // namespace

@@ -94,7 +94,7 @@ std::optional<int64_t> other_gpu_count(const LoggedRun& run) {
 void skip(Check& check, std::string why, verifier::Report& report) {
   check.status = Verdict::kSkip;
   check.message = std::move(why);
-  report.checks.push_back(std::move(check));
+  report.add(std::move(check));
 }
 
 void check_train(const Facts& facts, const ClaimMatch& match, Track track, verifier::Report& report) {
@@ -164,7 +164,7 @@ void check_train(const Facts& facts, const ClaimMatch& match, Track track, verif
     check.message = fmt::format("{} runs within the limit{}", timed,
                                 longest > kTimeLimitMs ? "; the last step ended after it, which is tolerated" : "");
   }
-  report.checks.push_back(std::move(check));
+  report.add(std::move(check));
 }
 
 void check_eval(const Facts& facts, const ClaimMatch& match, Track track, verifier::Report& report) {
@@ -229,7 +229,7 @@ void check_eval(const Facts& facts, const ClaimMatch& match, Track track, verifi
     check.measured = seconds(longest);
     check.message = fmt::format("{} runs within the limit, all stages added", timed);
   }
-  report.checks.push_back(std::move(check));
+  report.add(std::move(check));
 }
 
 }  // namespace

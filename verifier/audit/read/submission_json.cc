@@ -78,8 +78,10 @@ class Reader {
   }
 
   void read_score() {
-    const Keys pointers = {"/val_bpb", "/val_bpb/mean", "/mean_val_bpb", "/val_bpb_mean", "/mean_bpb"};
+    const Keys pointers = {"/val_bpb", "/val_bpb/mean",    "/mean_val_bpb",         "/val_bpb_mean",  "/mean_bpb",
+                           "/bpb",     "/results/val_bpb", "/results/mean_val_bpb", "/result/val_bpb"};
     claims_.val_bpb = first<double>(pointers, number_of);
+    if (!claims_.val_bpb && text("/score_metric") == "val_bpb") claims_.val_bpb = first<double>({"/score"}, number_of);
     if (claims_.val_bpb) return;
     for (const char* pointer : pointers) {
       if (const JsonScalar* s = find(pointer); s != nullptr && claims_.val_bpb_text.empty())

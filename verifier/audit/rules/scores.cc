@@ -8,19 +8,7 @@ namespace {
 
 using source::Event;
 using source::EventKind;
-
-/// The tag of a printed line: what stands before the score, digits folded as the log readers fold them.
-std::string tag_of(std::string text) {
-  size_t cut = std::string::npos;
-  for (const char* word : {"val_loss", "val_bpb", "bpb"}) cut = std::min(cut, text.find(word));
-  if (cut != std::string::npos) text.resize(cut);
-  while (!text.empty() && (std::isspace(static_cast<unsigned char>(text.back())) || text.back() == ':' ||
-                           text.back() == '|' || text.back() == '_'))
-    text.pop_back();
-  size_t begin = 0;
-  while (begin < text.size() && std::isspace(static_cast<unsigned char>(text[begin]))) ++begin;
-  return text.substr(begin);
-}
+using source::tag_of;
 
 /// `pattern` with '\1' for anything, against the whole of `text`.
 bool matches(std::string_view pattern, std::string_view text) {

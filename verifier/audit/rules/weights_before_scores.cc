@@ -42,6 +42,11 @@ bool leaves_alone(const Timeline& timeline, const Update& update, const Event& s
       local |= at == timeline.events[update.backward].invocation;
     }
     if (!local) return false;
+    // Nor of one whose weights are copied out afterwards.
+    for (size_t i = static_cast<size_t>(update.step); i < timeline.events.size(); ++i) {
+      const Event& copy = timeline.events[i];
+      if (copy.kind == EventKind::kSnapshot && copy.value.origins.has(event.id)) return false;
+    }
   }
   return any;
 }
@@ -101,6 +106,13 @@ std::string where(const Timeline& timeline, const Event& event) {
 void weights_before_scores(const Context& context, std::vector<Finding>& findings) {
   const Timeline& timeline = context.timeline;
   std::set<std::pair<std::string, uint32_t>> seen;
+  // Where no printed line is known to be the claimed one, each may be.
+  std::vector<size_t> scores = context.scores.reported();
+  if (!context.scores.tag_known()) {
+    for (size_t i : context.scores.printed()) {
+      if (!context.scores.reaches_report(timeline.events[i].id)) scores.push_back(i);
+    }
+  }
   for (const Update& update : updates_on_validation(timeline)) {
     if (update.fresh) continue;  // optimised_on_scored
     const Event& backward = timeline.events[update.backward];
@@ -111,12 +123,13 @@ void weights_before_scores(const Context& context, std::vector<Finding>& finding
       score_first |=
           i < update.backward && timeline.common_loop(score, backward) != -1 && !Timeline::exclusive(score, backward);
     }
-    for (size_t i : context.scores.reported()) {
+    for (size_t i : scores) {
       const Event& score = timeline.events[i];
       if (Timeline::exclusive(score, backward) || leaves_alone(timeline, update, score)) continue;
       const int common = timeline.common_loop(score, backward);
       Finding finding;
-      finding.level = backward.doubt || score.doubt ? Verdict::kReview : Verdict::kFail;
+      const bool reported = context.scores.reaches_report(score.id);
+      finding.level = backward.doubt || score.doubt || !reported ? Verdict::kReview : Verdict::kFail;
       if (common == -1) {
         if (i < update.backward || restored(timeline, update.backward, i)) continue;
         if (score_first) {
@@ -143,6 +156,8 @@ void weights_before_scores(const Context& context, std::vector<Finding>& finding
       if (update.step < 0) {
         finding.level = Verdict::kReview;
         finding.message += "; no optimiser step was found. Does anything use these gradients?";
+      } else if (!reported) {
+        finding.message += "; the claim matches no printed tag. Is this score the claimed one?";
       } else if (backward.doubt || score.doubt) {
         finding.message +=
             "; a setting that neither logs nor commands agree on decides whether it runs. Was it on in the reported "

@@ -97,8 +97,10 @@ void Interpreter::store_into(int32_t target, const Value& raw, int32_t at) {
   Value value = raw;
   value.origins |= control_;
   Value index;
+  bool sliced = false;
   for (int32_t child : tree().children(target)) {
     if (tree()[child].field == Field::kSubscript) index.absorb(eval(child));
+    sliced |= tree()[child].kind == NodeKind::kSlice;
   }
   Value* place = lvalue(target);
   if (value.is(kVal | kModelOut)) {
@@ -114,6 +116,11 @@ void Interpreter::store_into(int32_t target, const Value& raw, int32_t at) {
   if (!place) return;
   Value part;
   part.absorb(value);
+  if (raw.numeric() && raw.number == 1 && sliced) {  // mask[i, start:] = 1
+    Event& event = note(EventKind::kSpan, at, {});
+    event.text = index_text(target);
+    part.origins.add(event.id);
+  }
   // A cache of the module holds whatever was loaded: what comes out of it is not both.
   if (in_globals(place)) part.taint &= ~static_cast<uint32_t>(kVal | kTrain);
   place->absorb(part);

@@ -14,7 +14,7 @@ Interpreter::Flow Interpreter::arm(int32_t node) {
 
 /// True if something below, or in functions called from there, prints a line that the logs have.
 bool Interpreter::was_logged(int32_t root, int levels) {
-  if (root == kNoNode || logged_lines_.empty() || levels == 0) return false;
+  if (root == kNoNode || logged_.lines.empty() || levels == 0) return false;
   const int64_t key = (static_cast<int64_t>(file_) << 32) | root;
   if (const auto known = was_logged_.find(key); known != was_logged_.end()) return known->second;
   was_logged_[key] = false;  // a recursion finds nothing new
@@ -33,7 +33,7 @@ bool Interpreter::was_logged(int32_t root, int levels) {
       }
       while (!start.empty() && start.front() == ' ') start.remove_prefix(1);
       if (start.size() >= 8) {
-        for (const std::string& line : logged_lines_) found |= line.compare(0, start.size(), start) == 0;
+        for (const std::string& line : logged_.lines) found |= line.compare(0, start.size(), start) == 0;
       }
       continue;
     }
@@ -58,6 +58,24 @@ bool Interpreter::was_logged(int32_t root, int levels) {
   return found;
 }
 
+/// Scores were printed from that event on, and none of them by the runs that the logs show.
+void Interpreter::mark_unprinted(size_t first_event) {
+  bool prints = false;
+  for (size_t i = first_event; i < timeline_.events.size(); ++i) {
+    const Event& event = timeline_.events[i];
+    if (event.kind != EventKind::kPrint) continue;
+    const std::string tag = tag_of(event.text);
+    // Readers know lines that carry both numbers; of another form nothing follows.
+    if (tag.empty() || tag.find('\1') != tag.npos || event.text.find("val_loss") == event.text.npos) continue;
+    for (const std::string& logged : logged_.tags) {
+      if (tag_of(logged) == tag) return;
+    }
+    prints = true;
+  }
+  if (!prints || logged_.tags.empty()) return;
+  for (size_t i = first_event; i < timeline_.events.size(); ++i) timeline_.events[i].unprinted = true;
+}
+
 Interpreter::Flow Interpreter::if_statement(int32_t node) {
   // if, then any number of elif, then else: each condition is only asked if those before may be false.
   struct Case {
@@ -79,18 +97,18 @@ Interpreter::Flow Interpreter::if_statement(int32_t node) {
   Flow last = Flow::kNext;
   for (size_t i = 0; i < cases.size() && !decided; ++i) {
     Tri t = Tri::kTrue;
-    bool off_by_default = false, open_switch = false;
+    bool not_logged = false, open_switch = false;
     if (cases[i].condition != kNoNode) {
       const Value condition = eval(cases[i].condition);
       t = truth(condition);
-      off_by_default = condition.any(kDefault);
+      not_logged = condition.any(kDefault);
       open_switch = condition.any(kOpen);
       if (t == Tri::kUnknown) {
         if (condition.any(kSetting)) ++doubt_;
         if (condition.any(kOracle)) control_ |= condition.origins;
       }
     }
-    if (t == Tri::kFalse && off_by_default && was_logged(cases[i].body, 4)) t = Tri::kTrue;
+    if (t == Tri::kFalse && not_logged && was_logged(cases[i].body, 4)) t = Tri::kTrue;
     // Nothing shows how it ran: the default is taken, and the other way walked too, as an open question.
     const bool open_question = cases[i].condition != kNoNode && open_switch && t != Tri::kUnknown;
     if (open_question && t == Tri::kFalse) {
@@ -110,7 +128,9 @@ Interpreter::Flow Interpreter::if_statement(int32_t node) {
     if (!decided || open_arms > 0) unsure_ = unsure + 1;
     const bool alone = decided && open_arms == 0;
     if (!alone) arms_.push_back({branch, static_cast<int>(i)});
+    const size_t first_event = timeline_.events.size();
     last = arm(cases[i].body);
+    if (not_logged || t == Tri::kUnknown) mark_unprinted(first_event);
     if (!alone) arms_.pop_back();
     if (alone) {
       unsure_ = unsure;

@@ -108,7 +108,13 @@ Value Interpreter::eval_call(int32_t node) {
     }
   }
 
-  Call call{name, text(function_node).substr(0, 120), method >= 0 ? receiver : callee, arguments, node, function_node,
+  const bool kept = callee.kind == Value::Kind::kString && tree()[function_node].kind == NodeKind::kIdentifier;
+  Call call{name,
+            kept ? string_of(callee) : text(function_node).substr(0, 120),
+            method >= 0 ? receiver : callee,
+            arguments,
+            node,
+            function_node,
             {}};
   for (const Argument& argument : arguments) call.all.absorb(argument.value);
   Value result;

@@ -224,8 +224,22 @@ Value Interpreter::eval_attribute(int32_t node) {
   const int32_t object_node = tree().child(node, Field::kObject);
   const int32_t attribute = tree().child(node, Field::kAttribute);
   if (object_node == kNoNode || attribute == kNoNode) return {};
+  // A library function kept in a variable is its dotted name: e = os.environ.get.
+  if (const std::string_view written = text(node); written == "os.environ.get" || written == "os.getenv")
+    return of_string(written);
   const Value object = eval(object_node);
   return attribute_of(object, program_.units()[static_cast<size_t>(file_)].names[static_cast<size_t>(attribute)]);
+}
+
+/// What stands between the brackets, without blanks.
+std::string Interpreter::index_text(int32_t node) const {
+  const std::string_view written = text(node).substr(0, 200);
+  const size_t value = tree()[tree().child(node, Field::kValue)].end - tree()[node].begin;
+  std::string index;
+  for (char c : written.substr(std::min(value, written.size()))) {
+    if (c != ' ' && c != '\n') index += c;
+  }
+  return index;
 }
 
 Value Interpreter::eval_subscript(int32_t node) {
@@ -250,10 +264,12 @@ Value Interpreter::eval_subscript(int32_t node) {
   int subscripts = 0;
   bool before = false, here = false;  // [position - k], [position]
   bool next_token = false;            // [1:], [start + 1 : end + 1]
+  bool at_target = false, sliced = false;
   for (int32_t child : tree().children(node)) {
     if (tree()[child].field != Field::kSubscript) continue;
     const Value part = eval(child);
     index.absorb(part);
+    at_target |= part.any(kTarget) && !part.any(kModelOut);
     exact = part;
     ++subscripts;
     if (tree()[child].kind == NodeKind::kBinary) {
@@ -262,6 +278,7 @@ Value Interpreter::eval_subscript(int32_t node) {
     } else if (tree()[child].kind == NodeKind::kIdentifier || tree()[child].kind == NodeKind::kSubscript) {
       here = !part.constant();
     }
+    sliced |= tree()[child].kind == NodeKind::kSlice;
     if (tree()[child].kind == NodeKind::kSlice) {
       exact = {};
       const std::string_view written = text(child);
@@ -297,7 +314,12 @@ Value Interpreter::eval_subscript(int32_t node) {
     result.taint |= kCount | (index.taint & kVal);
     return result;
   }
-  if (container.any(kModelOut) && index.any(kTarget)) result.taint |= kTokenLik;
+  if (container.any(kModelOut) && at_target) result.taint |= kTokenLik;
+  if (container.is(kModelOut | kFresh) && sliced) {
+    Event& event = note(EventKind::kSpan, node, {});
+    event.text = index_text(node);
+    result.origins.add(event.id);
+  }
   if (container.any(kVal) && !container.any(kModelOut | kModel | kHash)) {
     if (next_token) result.taint |= kTarget;
     if (subscripts == 1 && before) result.taint |= kBefore;
@@ -307,9 +329,11 @@ Value Interpreter::eval_subscript(int32_t node) {
   }
   // What is looked up depends on the index: which chunk, which origin; a table of bytes per token stays one.
   result.origins |= index.origins;
-  if (!container.any(kModelOut)) result.taint |= index.taint & (kVal | kTrain | kOracle | kSetting);
+  if (!container.any(kModelOut)) result.taint |= index.taint & (kVal | kTrain | kOracle | kSetting | kRank);
   result.taint |= index.taint & kOracle;
-  if (contains_lower(text(value_node), "bytes")) result.taint |= kByteLength;
+  const std::string_view written = text(value_node);
+  if (contains_lower(written.substr(written.rfind('.') == written.npos ? 0 : written.rfind('.')), "bytes"))
+    result.taint |= kByteLength;
   return result;
 }
 

@@ -22,9 +22,8 @@ bool has_word(std::string_view name, std::string_view word) {
   return false;
 }
 
-Interpreter::Interpreter(Program& program, const Settings& settings, std::vector<std::string> logged_lines,
-                         const InterpreterLimits& limits)
-    : program_(program), settings_(settings), limits_(limits), logged_lines_(std::move(logged_lines)) {
+Interpreter::Interpreter(Program& program, const Settings& settings, LoggedText logged, const InterpreterLimits& limits)
+    : program_(program), settings_(settings), limits_(limits), logged_(std::move(logged)) {
   unit_frames_.assign(program_.units().size(), -1);
   for (const Unit& unit : program_.units()) timeline_.files.push_back(unit.source->name);
 }

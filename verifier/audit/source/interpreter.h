@@ -25,12 +25,16 @@ struct InterpreterLimits {
   int calls = 24;
 };
 
+/// What the runs printed: code that prints such a line has run, whatever its default says; a branch that is on by no
+/// logged setting and prints a score that is not among `tags` has not.
+struct LoggedText {
+  std::vector<std::string> lines;  ///< markers and score lines, without leading blanks
+  std::vector<std::string> tags;   ///< of score lines; empty if no run has a final score
+};
+
 class Interpreter {
  public:
-  /// `logged_lines`: what the runs printed (markers and tags); code that prints such a line has run, whatever its
-  /// default says.
-  Interpreter(Program& program, const Settings& settings, std::vector<std::string> logged_lines,
-              const InterpreterLimits& limits = {});
+  Interpreter(Program& program, const Settings& settings, LoggedText logged, const InterpreterLimits& limits = {});
   Timeline run();
 
   /// The truth of an expression in `text` when nothing but the settings is known; for tests.
@@ -80,6 +84,7 @@ class Interpreter {
   Value eval_identifier(int32_t node);
   Value eval_attribute(int32_t node);
   Value eval_subscript(int32_t node);
+  std::string index_text(int32_t node) const;
   Value eval_binary(int32_t node);
   Value eval_comparison(int32_t node);
   Value eval_boolean(int32_t node);
@@ -125,6 +130,7 @@ class Interpreter {
   int method_of(int class_index, int name) const;
   void forget_changing_attributes(int class_index, int object);
   bool was_logged(int32_t node, int levels);
+  void mark_unprinted(size_t first_event);
 
   // State (variables.cc).
   Value* find(int name);
@@ -152,7 +158,7 @@ class Interpreter {
   std::vector<Value> returns_;    ///< per active call: what it may return
   std::vector<bool> returned_;
   std::unordered_map<int64_t, std::vector<int>> assigned_;
-  std::vector<std::string> logged_lines_;
+  LoggedText logged_;
   std::unordered_map<int, std::vector<int>>
       changing_;  ///< per class: attributes that methods other than __init__ assign
   std::unordered_map<int64_t, bool> was_logged_;

@@ -1,5 +1,8 @@
 #include "verifier/audit/source/timeline.h"
 
+#include <algorithm>
+#include <cctype>
+
 namespace fairway::audit::source {
 
 bool Timeline::inside(int loop, int outer) const {
@@ -38,6 +41,18 @@ std::vector<verifier::Evidence> Timeline::call_chain(const Event& event, int lev
     at = invocation.parent;
   }
   return calls;
+}
+
+std::string tag_of(std::string text) {
+  size_t cut = std::string::npos;
+  for (const char* word : {"val_loss", "val_bpb", "bpb"}) cut = std::min(cut, text.find(word));
+  if (cut != std::string::npos) text.resize(cut);
+  while (!text.empty() && (std::isspace(static_cast<unsigned char>(text.back())) || text.back() == ':' ||
+                           text.back() == '|' || text.back() == '_'))
+    text.pop_back();
+  size_t begin = 0;
+  while (begin < text.size() && std::isspace(static_cast<unsigned char>(text[begin]))) ++begin;
+  return text.substr(begin);
 }
 
 }  // namespace fairway::audit::source

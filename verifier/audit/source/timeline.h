@@ -47,6 +47,7 @@ enum class EventKind : uint8_t {
   kCalibration,  ///< quantisation looks at tokens
   kPrint,        ///< a score is printed
   kTrainingEnd,  ///< a loop that trains on training tokens ends
+  kSpan,         ///< losses of a tensor that is optimised are cut out, or a mask is set; text: the index
 };
 
 struct Event {
@@ -58,6 +59,7 @@ struct Event {
   std::vector<std::pair<int, int>> arms;  ///< branches with an unknown condition around it: (branch, arm)
   int entry = -1;  ///< the script that was started: scripts share no memory
   bool doubt = false;                     ///< a setting of unknown value decides whether it runs
+  bool unprinted = false;  ///< in a branch that prints a score which no log has
   bool no_grad = false;
   Value value;
   Origins parameters;  ///< kStep: what the optimiser holds
@@ -83,5 +85,8 @@ struct Timeline {
   /// The calls that lead to an event, innermost first, at most `levels`.
   std::vector<verifier::Evidence> call_chain(const Event& event, int levels) const;
 };
+
+/// The tag of a printed line: what stands before the score, trimmed; '\1' for what is not known.
+std::string tag_of(std::string text);
 
 }  // namespace fairway::audit::source
