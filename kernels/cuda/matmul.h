@@ -32,4 +32,14 @@ void quantise_rows(Device& device, Matrix<const float> x, int bits, DeviceQuanti
 /// Column c of x becomes row c of `out`.
 void quantise_columns(Device& device, Matrix<const float> x, int bits, DeviceQuantised& out);
 
+/// C = A B^T as kernels::exact_matmul: a (M, K), b (N, K), c (M, N).
+void exact_matmul(Device& device, DeviceQuantised& a, DeviceQuantised& b, kernels::Products products, Matrix<float> c);
+
+/// `count` products of stacked operands, as kernels::exact_matmul_batched; c (count * M, N).
+void exact_matmul_batched(Device& device, DeviceQuantised& a, DeviceQuantised& b, int64_t count, kernels::Products products, Matrix<float> c);
+
+/// kernels::exact_matmul followed by kernels::accumulate, in one kernel: a chunk's gradient never lies in memory.
+void exact_matmul_accumulate(Device& device, DeviceQuantised& a, DeviceQuantised& b, kernels::Products products, float limit,
+                             Matrix<int64_t> accumulator);
+
 }  // namespace fairway::cuda

@@ -6,9 +6,11 @@
 /// Not modelled: caches, memory models weaker than "a barrier orders everything", bank conflicts, time.
 #pragma once
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -132,23 +134,42 @@ class Simulation {
     bool writable = true;
     std::vector<Byte> bytes;
   };
+  struct Context {
+    ucontext_t start;
+    jmp_buf jump;
+    bool started = false;
+  };
   struct Copy {
     int8_t* to;
     const int8_t* from;
     bool valid;
   };
+  using Given = std::array<uint64_t, 6>;
   struct Fiber {
-    ucontext_t context;
+    Context context;
     std::unique_ptr<char[]> stack;
     State state = State::kDone;
     int32_t epoch = 0, warp_epoch = 0;
     const char* operation = "";
-    std::vector<uint64_t> out;  ///< what this lane gives to a warp-wide operation
+    Given out{};                ///< what this lane gives to a warp-wide operation
     std::vector<std::vector<Copy>> groups;
     std::vector<Copy> open;
   };
 
   static constexpr size_t kStack = 128 * 1024;
+
+  /// Goes on at `to`, until somebody goes on at `from`.
+  static void switch_context(Context& from, Context& to) {
+#if defined(__SANITIZE_ADDRESS__)
+    swapcontext(&from.start, &to.start);
+#else
+    // swapcontext asks the system for the signal mask each time; once a fiber runs, a jump will do.
+    if (_setjmp(from.jump) != 0) return;
+    if (to.started) _longjmp(to.jump, 1);
+    to.started = true;
+    setcontext(&to.start);
+#endif
+  }
 
   void found(const std::string& what) {
     if (problem_.empty()) problem_ = what + " (block " + std::to_string(block_) + ", thread " + std::to_string(current_) + ", launch " + std::to_string(launch_) + ")";
@@ -208,14 +229,14 @@ class Simulation {
   void yield(State state) {
     Fiber& f = fibers_[static_cast<size_t>(current_)];
     f.state = state;
-    swapcontext(&f.context, &scheduler_);
+    switch_context(f.context, scheduler_);
   }
 
   /// Gives `out` to the warp and waits for all lanes; what they gave stays until the next such operation.
-  const std::vector<uint64_t>* exchange(const char* operation, std::vector<uint64_t> out) {
+  const Given* exchange(const char* operation, const Given& out) {
     Fiber& f = fibers_[static_cast<size_t>(current_)];
     f.operation = operation;
-    f.out = std::move(out);
+    f.out = out;
     const int me = current_;
     yield(State::kWarpOperation);
     return given_[static_cast<size_t>(me / kWarp)].data();
@@ -228,7 +249,7 @@ class Simulation {
     Fiber& f = self->fibers_[static_cast<size_t>(me)];
     if (!f.open.empty() || !f.groups.empty()) self->found("a thread ends with copies on their way");
     f.state = State::kDone;
-    swapcontext(&f.context, &self->scheduler_);
+    switch_context(f.context, self->scheduler_);
   }
 
   void run_block(int threads, size_t shared_bytes, int64_t block, std::function<void(int)> body) {
@@ -240,7 +261,7 @@ class Simulation {
     shared_.bytes.assign(shared_bytes, {});
     std::memset(static_cast<void*>(shared_memory_.data()), 0xa5, shared_bytes);
     if (fibers_.size() < static_cast<size_t>(threads)) fibers_.resize(static_cast<size_t>(threads));
-    given_.assign(static_cast<size_t>(threads / kWarp), std::vector<std::vector<uint64_t>>(kWarp));
+    given_.assign(static_cast<size_t>(threads / kWarp), std::vector<Given>(kWarp));
     const uintptr_t self = reinterpret_cast<uintptr_t>(this);
     for (int t = 0; t < threads; ++t) {
       Fiber& f = fibers_[static_cast<size_t>(t)];
@@ -249,11 +270,12 @@ class Simulation {
       f.epoch = f.warp_epoch = 0;
       f.groups.clear();
       f.open.clear();
-      getcontext(&f.context);
-      f.context.uc_stack.ss_sp = f.stack.get();
-      f.context.uc_stack.ss_size = kStack;
-      f.context.uc_link = nullptr;
-      makecontext(&f.context, reinterpret_cast<void (*)()>(&Simulation::enter), 2, static_cast<unsigned>(self >> 32), static_cast<unsigned>(self));
+      f.context.started = false;
+      getcontext(&f.context.start);
+      f.context.start.uc_stack.ss_sp = f.stack.get();
+      f.context.start.uc_stack.ss_size = kStack;
+      f.context.start.uc_link = nullptr;
+      makecontext(&f.context.start, reinterpret_cast<void (*)()>(&Simulation::enter), 2, static_cast<unsigned>(self >> 32), static_cast<unsigned>(self));
     }
     std::vector<int> order(static_cast<size_t>(threads));
     std::iota(order.begin(), order.end(), 0);
@@ -269,7 +291,7 @@ class Simulation {
       Fiber& f = fibers_[static_cast<size_t>(t)];
       if (f.state != State::kReady) continue;
       current_ = t;
-      swapcontext(&scheduler_, &f.context);
+      switch_context(scheduler_, f.context);
       moved = true;
     }
     int done = 0, at_barrier = 0;
@@ -318,9 +340,9 @@ class Simulation {
   Region shared_;
   std::vector<Line> shared_memory_;
   std::vector<Fiber> fibers_;
-  std::vector<std::vector<std::vector<uint64_t>>> given_;  ///< warp, lane
+  std::vector<std::vector<Given>> given_;  ///< warp, lane
   std::function<void(int)> body_;
-  ucontext_t scheduler_;
+  Context scheduler_{{}, {}, true};
   int64_t launch_ = 0, block_ = 0;
   int current_ = 0;
 };
@@ -355,7 +377,7 @@ T SimulatedGrid::shuffle_xor(T v, int mask) {
   static_assert(sizeof(T) <= 8);
   uint64_t word = 0;
   std::memcpy(&word, &v, sizeof v);
-  const auto* lanes = simulation_.exchange("shuffle", {word});
+  const auto* lanes = simulation_.exchange("shuffle", {word, 0, 0, 0, 0, 0});
   std::memcpy(&v, &lanes[(thread_ % kWarp) ^ mask][0], sizeof v);
   return v;
 }
@@ -363,7 +385,7 @@ T SimulatedGrid::shuffle_xor(T v, int mask) {
 /// PTX ISA, ldmatrix: lane l receives of matrix m the four bytes 4 (l % 4) ... of row l / 4.
 inline void SimulatedGrid::load_matrices(const int8_t* row, uint32_t (&r)[4]) {
   if (reinterpret_cast<uintptr_t>(row) % 16 != 0) simulation_.found("misaligned ldmatrix");
-  const auto* lanes = simulation_.exchange("ldmatrix", {reinterpret_cast<uintptr_t>(row)});
+  const auto* lanes = simulation_.exchange("ldmatrix", {reinterpret_cast<uintptr_t>(row), 0, 0, 0, 0, 0});
   const int lane = thread_ % kWarp;
   for (int m = 0; m < 4; ++m) {
     const auto* from = reinterpret_cast<const uint32_t*>(lanes[8 * m + lane / 4][0]) + lane % 4;
@@ -379,11 +401,10 @@ inline void SimulatedGrid::mma_s8(int32_t (&c)[4], const uint32_t (&a)[4], uint3
   for (int i = 0; i < 4; ++i) {
     const int row = lane / 4 + (i < 2 ? 0 : 8), column = 2 * (lane % 4) + i % 2;
     uint32_t sum = static_cast<uint32_t>(c[i]);
-    for (int k = 0; k < 32; ++k) {
-      const uint64_t word_a = lanes[row % 8 * 4 + k % 16 / 4][static_cast<size_t>((row < 8 ? 0 : 1) + (k < 16 ? 0 : 2))];
-      const uint64_t word_b = lanes[column * 4 + k % 16 / 4][k < 16 ? 4 : 5];
-      const int x = static_cast<int8_t>(word_a >> (8 * (k % 4))), y = static_cast<int8_t>(word_b >> (8 * (k % 4)));
-      sum += static_cast<uint32_t>(x * y);
+    for (int word = 0; word < 8; ++word) {  // four k each
+      const uint64_t word_a = lanes[row % 8 * 4 + word % 4][static_cast<size_t>((row < 8 ? 0 : 1) + (word < 4 ? 0 : 2))];
+      const uint64_t word_b = lanes[column * 4 + word % 4][word < 4 ? 4 : 5];
+      for (int k = 0; k < 4; ++k) sum += static_cast<uint32_t>(static_cast<int8_t>(word_a >> (8 * k)) * static_cast<int8_t>(word_b >> (8 * k)));
     }
     c[i] = static_cast<int32_t>(sum);
   }
