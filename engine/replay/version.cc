@@ -4,6 +4,7 @@
 
 #include "engine/comm/communicator.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/cuda/device.h"
 #include "kernels/numerics_edition.h"
 
 namespace fairway::replay {
@@ -20,8 +21,8 @@ constexpr const char* kCompiler = "g++ " __VERSION__;
 std::string version() { return FAIRWAY_VERSION; }
 
 std::string version_line() {
-  return fmt::format("fairway {} numerics {} compiler {} build {} isa {} mpi {}", version(), kNumericsEdition, kCompiler,
-                     FAIRWAY_BUILD_TYPE, kernels::isa_name(kernels::active_isa()), comm::built_with_mpi() ? "yes" : "no");
+  return fmt::format("fairway {} numerics {} compiler {} build {} isa {} mpi {} cuda {}", version(), kNumericsEdition, kCompiler,
+                     FAIRWAY_BUILD_TYPE, kernels::isa_name(kernels::active_isa()), comm::built_with_mpi() ? "yes" : "no", cuda::built_with_cuda() ? "yes" : "no");
 }
 
 }  // namespace fairway::replay

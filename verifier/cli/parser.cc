@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "kernels/cpu/parallel.h"
+#include "kernels/cuda/device.h"
 #include "verifier/cli/command.h"
 
 namespace fairway::cli {
@@ -70,13 +71,28 @@ void add_submission(Parser& parser) {
   parser.options().add_options()
       ("data", po::value<std::string>()->default_value(""), "folder with the token shards, instead of data.path")
       ("tokenizer", po::value<std::string>()->default_value(""), "SentencePiece model, instead of data.tokenizer")
-      ("threads", po::value<int>()->default_value(0), "worker threads; 0: all cores (the bits do not depend on it)");
+      ("threads", po::value<int>()->default_value(0), "worker threads; 0: all cores (the bits do not depend on it)")
+      ("device", po::value<std::string>()->default_value("auto"),
+       "auto, cpu or cuda (the bits do not depend on it); cuda without a usable GPU is an error, auto takes the CPU then");
 }
+
+namespace {
+
+/// The CPU for auto and cpu. Errors: an unknown name; kUnavailable for cuda, with what is missing: never a silent fallback.
+Status choose_device(const std::string& device) {
+  if (device == "auto" || device == "cpu") return {};
+  if (device != "cuda") return Error{Errc::kUsage, "--device", fmt::format("must be auto, cpu or cuda, not \"{}\"", device)};
+  if (const std::string problem = cuda::device_problem(); !problem.empty()) return Error{Errc::kUnavailable, "--device cuda", problem};
+  return Error{Errc::kUnavailable, "--device cuda", "the kernels run on a GPU (ctest -L gpu), the engine does not yet; use --device cpu"};
+}
+
+}  // namespace
 
 Result<submission::Submission> load_submission(const po::variables_map& v) {
   const int threads = v["threads"].as<int>();
   if (threads < 0 || threads > 1024) return Error{Errc::kUsage, "--threads", "must be from 0 to 1024"};
   if (threads > 0) kernels::set_thread_count(threads);
+  FAIRWAY_TRY(choose_device(v["device"].as<std::string>()));
   return submission::load_submission(v["DIR"].as<std::string>(), {v["data"].as<std::string>(), v["tokenizer"].as<std::string>()});
 }
 
