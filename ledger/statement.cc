@@ -53,6 +53,20 @@ class ObjectReader {
     return *digest;
   }
 
+  /// An array of at least one SHA-256.
+  Result<std::vector<Digest>> digests(const char* key) {
+    FAIRWAY_ASSIGN(const json* found, member(key));
+    std::vector<Digest> out;
+    for (size_t i = 0; found->is_array() && i < found->size(); ++i) {
+      const auto digest =
+          (*found)[i].is_string() ? digest_from_hex((*found)[i].get_ref<const std::string&>()) : std::nullopt;
+      if (!digest) return bad(key, fmt::format("[{}] must be a SHA-256 in 64 lower-case hexadecimal digits", i));
+      out.push_back(*digest);
+    }
+    if (out.empty()) return bad(key, "must be an array of at least 1");
+    return out;
+  }
+
   Result<uint64_t> decimal(const char* key) {
     FAIRWAY_ASSIGN(const auto value, text(key));
     uint64_t number = 0;
@@ -138,15 +152,29 @@ Result<Statement::CheckOutcome> read_check(ObjectReader& o) {
   return check;
 }
 
+Result<Statement::ScoredText> read_scored(ObjectReader& o) {
+  Statement::ScoredText scored;
+  FAIRWAY_ASSIGN(scored.val_sha256, o.digests("val_sha256"));
+  FAIRWAY_ASSIGN(scored.tokenizer_sha256, o.digest("tokenizer_sha256"));
+  FAIRWAY_ASSIGN(scored.tokens, o.decimal("tokens"));
+  FAIRWAY_ASSIGN(scored.bytes, o.decimal("bytes"));
+  FAIRWAY_TRY(o.finish());
+  return scored;
+}
+
 Result<Statement::Run> read_run(ObjectReader& o) {
   Statement::Run run;
   FAIRWAY_ASSIGN(run.seed, o.decimal("seed"));
+  FAIRWAY_ASSIGN(run.config_sha256, o.digest("config_sha256"));
   FAIRWAY_ASSIGN(run.identity_sha256, o.digest("identity_sha256"));
   FAIRWAY_ASSIGN(run.scores_sha256, o.digest("scores_sha256"));
   if (o.has("state_root")) {
     FAIRWAY_ASSIGN(run.state_root, o.digest("state_root"));
   }
+  FAIRWAY_ASSIGN(run.val_loss, o.hexadecimal("val_loss"));
   FAIRWAY_ASSIGN(run.val_bpb, o.hexadecimal("val_bpb"));
+  FAIRWAY_ASSIGN(auto scored, o.object("scored"));
+  FAIRWAY_ASSIGN(run.scored, read_scored(scored));
   FAIRWAY_ASSIGN(auto codec, o.object("codec"));
   FAIRWAY_ASSIGN(run.codec.name, codec.text("name"));
   FAIRWAY_ASSIGN(run.codec.version, codec.text("version"));
@@ -169,10 +197,19 @@ json to_json(const Statement& s) {
   for (const auto& x : s.subjects) subjects.push_back({{"name", x.name}, {"digest", {{"sha256", hex(x.sha256)}}}});
   for (const auto& c : s.checks) checks.push_back({{"id", c.id}, {"status", c.status}, {"message", c.message}});
   for (const auto& r : s.runs) {
+    json val_sha256 = json::array();
+    for (const Digest& d : r.scored.val_sha256) val_sha256.push_back(hex(d));
     json run = {{"seed", fmt::format("{}", r.seed)},
+                {"config_sha256", hex(r.config_sha256)},
                 {"identity_sha256", hex(r.identity_sha256)},
                 {"scores_sha256", hex(r.scores_sha256)},
+                {"val_loss", r.val_loss},
                 {"val_bpb", r.val_bpb},
+                {"scored",
+                 {{"val_sha256", val_sha256},
+                  {"tokenizer_sha256", hex(r.scored.tokenizer_sha256)},
+                  {"tokens", fmt::format("{}", r.scored.tokens)},
+                  {"bytes", fmt::format("{}", r.scored.bytes)}}},
                 {"codec",
                  {{"name", r.codec.name},
                   {"version", r.codec.version},

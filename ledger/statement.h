@@ -1,8 +1,8 @@
 /// What an entry of the log says: an in-toto Statement v1 whose predicate is the outcome of a verification.
 ///
 /// The shape is also given by statement.schema.json (JSON Schema) and explained in FORMAT.md. There are no floats:
-/// val_bpb is a hexadecimal string, as in a replay record, and seeds are decimal strings. Evidence that is larger than
-/// an entry is named by its digest.
+/// losses are hexadecimal strings, as in a replay record, seeds and counts are decimal strings. Evidence that is larger
+/// than an entry is named by its digest.
 #pragma once
 
 #include <cstdint>
@@ -35,13 +35,23 @@ struct Statement {
     std::string name, version;
     Digest known_answer_sha256{};
   };
+  /// What a run was scored on: two scores of the same shards with the same tokenizer can be compared.
+  struct ScoredText {
+    std::vector<Digest> val_sha256;  ///< of the validation shards; at least one
+    Digest tokenizer_sha256{};
+    uint64_t tokens = 0, bytes = 0;  ///< predictions, and what they stand for
+
+    friend bool operator==(const ScoredText&, const ScoredText&) = default;
+  };
   /// One replayed run of one seed.
   struct Run {
     uint64_t seed = 0;
+    Digest config_sha256{};            ///< of fairway.toml
     Digest identity_sha256{};          ///< of the replay record's identity
     Digest scores_sha256{};            ///< of the score stream
     std::optional<Digest> state_root;  ///< the last commitment to the training state, if there are any
-    std::string val_bpb;               ///< binary64 as "0x1.…p+…"
+    std::string val_loss, val_bpb;     ///< binary64 as "0x1.…p+…"; nats per token, bits per byte
+    ScoredText scored;
     Codec codec;
   };
   struct Evidence {

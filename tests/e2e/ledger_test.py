@@ -31,7 +31,9 @@ def statement(n, **changes):
         "predicate": {
             "tool": {"name": "fairway", "version": "0.1.0"}, "submission": f"entry-{n}", "level": "full", "verdict": "pass",
             "checks": [{"id": "replay.identity", "status": "pass", "message": "every bit is the same"}],
-            "runs": [{"seed": "7", "identity_sha256": digest("i"), "scores_sha256": digest("s"), "state_root": digest("r"), "val_bpb": "0x1.01b5fp+1",
+            "runs": [{"seed": "7", "config_sha256": digest("t"), "identity_sha256": digest("i"), "scores_sha256": digest("s"), "state_root": digest("r"),
+                      "val_loss": "0x1.790b54p+1", "val_bpb": "0x1.01b5fp+1",
+                      "scored": {"val_sha256": [digest("v")], "tokenizer_sha256": digest("k"), "tokens": "999", "bytes": "2111"},
                       "codec": {"name": "zlib-9", "version": "1.2.13", "known_answer_sha256": digest("k")}}],
             "evidence": [{"name": "report.json", "sha256": digest("report")}]}}
     value["predicate"].update(changes)
@@ -321,7 +323,8 @@ class Ledger(Case):
         candidates += [statement(1, **{key: value}) for key, value in (
             ("verdict", "good"), ("level", "x"), ("checks", []), ("submission", ""), ("submission", "x" * 4097), ("extra", "x"), ("tool", {"name": "f"}),
             ("runs", [dict(run, seed="01")]), ("runs", [dict(run, seed=7)]), ("runs", [dict(run, val_bpb="2.0")]), ("runs", [dict(run, val_bpb="0x1.80p+0")]),
-            ("runs", [dict(run, val_bpb="-0x1p-3")]), ("runs", [dict(run, identity_sha256="A" * 64)]), ("evidence", [{"name": "x"}]))]
+            ("runs", [dict(run, val_bpb="-0x1p-3")]), ("runs", [dict(run, val_loss="2")]),
+            ("runs", [dict(run, scored=dict(run["scored"], val_sha256=[]))]), ("runs", [dict(run, scored=dict(run["scored"], tokens=999))]), ("runs", [dict(run, identity_sha256="A" * 64)]), ("evidence", [{"name": "x"}]))]
         for value in candidates:
             path = self.folder / "candidate.json"
             path.write_text(canonical(value))

@@ -27,10 +27,13 @@ Statement example() {
   s.verdict = "pass";
   s.checks = {{"replay.scores", "pass", "every score has the same bits"}};
   s.runs = {{1337,
+             sha256(std::string_view("config")),
              sha256(std::string_view("identity")),
              sha256(std::string_view("scores")),
              sha256(std::string_view("state")),
+             "0x1.790b54p+1",
              "0x1.01b5fp+1",
+             {{sha256(std::string_view("shard"))}, sha256(std::string_view("tokenizer")), 999, 2111},
              {"zlib-9", "1.2.13", sha256(std::string_view("answer"))}}};
   s.evidence = {{"report.json", sha256(std::string_view("report"))}};
   return s;
@@ -64,7 +67,7 @@ TEST(Statement, AnyMissingAddedOrMistypedKeyIsRefused) {
   const json good = to_json(example());
   std::vector<json::json_pointer> all;
   places(good, json::json_pointer(), all);
-  ASSERT_EQ(all.size(), 39u);
+  ASSERT_EQ(all.size(), 47u);
   for (const auto& at : all) {
     json changed = good;
     changed[at] = 7;
@@ -103,6 +106,10 @@ TEST(Statement, ValuesOutsideTheSchemaAreRefusedWithTheirKey) {
       {"/predicate/runs/0/seed", "01", "predicate.runs[0].seed"},
       {"/predicate/runs/0/seed", "18446744073709551616", "predicate.runs[0].seed"},
       {"/predicate/runs/0/identity_sha256", std::string(64, 'A'), "predicate.runs[0].identity_sha256"},
+      {"/predicate/runs/0/val_loss", "2.9", "predicate.runs[0].val_loss"},
+      {"/predicate/runs/0/scored/val_sha256", json::array(), "predicate.runs[0].scored.val_sha256"},
+      {"/predicate/runs/0/scored/val_sha256/0", "00", "predicate.runs[0].scored.val_sha256"},
+      {"/predicate/runs/0/scored/tokens", "-1", "predicate.runs[0].scored.tokens"},
       {"/subject", json::array(), "subject"},
       {"/subject/0/digest/sha256", "00", "subject[0].digest.sha256"},
       {"/predicate/submission", "", "predicate.submission"},

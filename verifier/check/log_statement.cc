@@ -53,10 +53,13 @@ Result<ledger::Statement> log_statement(const Report& report, const std::string&
     s.subjects.push_back({seed + "/artifact", artifact});
     ledger::Statement::Run run{
         i.seed,
+        i.config_sha256,
         replay::identity_digest(i),
         i.scores_sha256,
         std::nullopt,
+        replay::hex_float(i.val_loss),
         replay::hex_float(i.val_bpb),
+        {i.val_sha256, i.tokenizer_sha256, i.eval_tokens, i.eval_bytes},
         {informative_text(record, "codec"), informative_text(record, "codec_version"), known_answer}};
     if (!i.commitments.empty()) run.state_root = i.commitments.back().root;
     s.runs.push_back(std::move(run));
