@@ -33,6 +33,10 @@ std::string informative_text(const replay::Record& record, const std::string& ke
 
 }  // namespace
 
+ledger::Statement::ScoredText scored_text(const replay::Identity& i) {
+  return {i.val_sha256, i.tokenizer_sha256, i.eval_tokens, i.eval_bytes};
+}
+
 Result<ledger::Statement> log_statement(const Report& report, const std::string& level,
                                         std::span<const replay::Record> records, const Digest& report_sha256) {
   ledger::Statement s;
@@ -59,7 +63,7 @@ Result<ledger::Statement> log_statement(const Report& report, const std::string&
         std::nullopt,
         replay::hex_float(i.val_loss),
         replay::hex_float(i.val_bpb),
-        {i.val_sha256, i.tokenizer_sha256, i.eval_tokens, i.eval_bytes},
+        scored_text(i),
         {informative_text(record, "codec"), informative_text(record, "codec_version"), known_answer}};
     if (!i.commitments.empty()) run.state_root = i.commitments.back().root;
     s.runs.push_back(std::move(run));

@@ -19,6 +19,9 @@ Result<ledger::Statement> log_statement(const Report& report, const std::string&
                                         std::span<const replay::Record> records, const Digest& report_sha256);
 inline constexpr size_t kLoggedMessageBytes = 200;
 
+/// What a run was scored on.
+ledger::Statement::ScoredText scored_text(const replay::Identity& identity);
+
 /// The records in RUNS/seed_<n>/, in the order of their seeds. kNoInput if there is none.
 Result<std::vector<replay::Record>> read_records(const std::string& runs);
 

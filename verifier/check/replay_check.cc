@@ -57,6 +57,17 @@ void check_scores(const replay::Identity& i, const eval::Scores& scores, Report&
              fmt::format("val_loss {:.8f} val_bpb {:.8f} scores {}", scores.val_loss, scores.val_bpb, short_hex(scores.stream_sha256)));
 }
 
+/// One artifact with its model, as scoring and probing need it.
+Result<std::vector<std::byte>> load_artifact(const submission::Submission& s, const std::string& artifact, model::Gpt& model) {
+  FAIRWAY_ASSIGN(auto container, replay::read_artifact(artifact, s, model));
+  FAIRWAY_TRY(replay::unpack(container, s, artifact, model));
+  return container;
+}
+
+std::string artifact_of(const submission::Submission& s, const ReplayOptions& options) {
+  return (fs::path(options.record_dir) / replay::artifact_file_name(s.codec)).string();
+}
+
 /// The recorded trace, and that of scoring again.
 Status check_traces(const submission::Submission& s, const train::Validation& validation, const ReplayOptions& options, const replay::Identity& i,
                     const std::string& again, Report& report) {
@@ -76,8 +87,8 @@ Status check_traces(const submission::Submission& s, const train::Validation& va
 Status replay_eval(const submission::Submission& s, const train::Validation& validation, const ReplayOptions& options,
                             const replay::Record& record, comm::Communicator& c, Report& report) {
   model::Gpt model(s.model);
-  const std::string artifact = (fs::path(options.record_dir) / replay::artifact_file_name(s.codec)).string();
-  FAIRWAY_ASSIGN(auto container, replay::read_artifact(artifact, s, model));
+  const std::string artifact = artifact_of(s, options);
+  FAIRWAY_ASSIGN(const auto container, load_artifact(s, artifact, model));
   std::error_code ignored;
   check_bytes(s, artifact, fs::file_size(artifact, ignored), report);
   const Digest found = sha256(container);
@@ -85,15 +96,19 @@ Status replay_eval(const submission::Submission& s, const train::Validation& val
   report.add("replay.artifact", same ? Verdict::kPass : Verdict::kFail,
              same ? "the artifact decompresses to the recorded container" : "the artifact holds another container than recorded",
              short_hex(record.identity.container_sha256), short_hex(found));
-  FAIRWAY_TRY(replay::unpack(container, s, artifact, model));
   const std::string again = (fs::path(options.work_dir) / "eval" / "trace.bin").string();
   FAIRWAY_TRY(comm::agree(c, c.is_root() ? make_directories(fs::path(again).parent_path().string()) : Status()));
   FAIRWAY_ASSIGN(eval::Scores scores, replay::score(model, s, validation, {"", again, found}, options.show_progress, c));
   check_scores(record.identity, scores, report);
-  if (!c.is_root()) return {};
-  if (options.trace) FAIRWAY_TRY(check_traces(s, validation, options, record.identity, again, report));
-  if (options.probe_cuts == 0) return {};
-  FAIRWAY_TRY(replay::unpack(container, s, artifact, model));  // scoring may have trained it
+  if (!c.is_root() || !options.trace) return {};
+  return check_traces(s, validation, options, record.identity, again, report);
+}
+
+/// On a model of its own: scoring may train the one it is given.
+Status probe_artifact(const submission::Submission& s, const train::Validation& validation, const ReplayOptions& options, Report& report) {
+  model::Gpt model(s.model);
+  FAIRWAY_ASSIGN(const auto container, load_artifact(s, artifact_of(s, options), model));
+  (void)container;
   ProbeOptions probes;
   probes.cuts = options.probe_cuts;
   probes.seed = options.choice_seed;
@@ -159,8 +174,6 @@ Status replay_full(const submission::Submission& s, const train::DataFiles& file
   replay::RunOptions run;
   run.seed = expected.seed;
   run.out_dir = options.work_dir;
-  // A completed replay proves nothing about the machine it is asked on now: it is done again, an interrupted one goes on.
-  run.resume = options.resume && c.max(fs::exists(fs::path(options.work_dir) / "replay.json") ? 1 : 0) == 0;
   run.echo = false;
   run.show_progress = options.show_progress;
   run.replay_multipliers = &loaded.multipliers;
@@ -189,15 +202,66 @@ Status replay_full(const submission::Submission& s, const train::DataFiles& file
   return {};
 }
 
+/// What a verification of this record depends on: its files, by content.
+Result<std::string> record_digest(const submission::Submission& s, const ReplayOptions& options) {
+  Sha256 all;
+  for (const std::string& name : {std::string("replay.json"), std::string("schedule.f64"), std::string("trace.bin"), replay::artifact_file_name(s.codec)}) {
+    const std::string path = (fs::path(options.record_dir) / name).string();
+    const auto digest = sha256_file(path);
+    if (!digest && digest.error().code != Errc::kNoInput) return digest.error();
+    const std::string line = name + " " + (digest ? hex(*digest) : "none") + "\n";
+    all.update(line.data(), line.size());
+  }
+  return hex(all.finish());
+}
+
+/// The parts of one seed's checks: each is run, or taken from the journal. Rank 0's journal decides for all ranks.
+class Parts {
+ public:
+  Parts(const ReplayOptions& options, uint64_t seed, std::string record_sha256, comm::Communicator& c, Report& report)
+      : journal_(options.journal), prefix_(fmt::format("seed_{}/", seed)), record_sha256_(std::move(record_sha256)), c_(c), report_(report) {}
+
+  /// `check` adds to the report it is given. Collective.
+  template <class Run>
+  Status run(const char* name, const Run& check) {
+    const std::vector<Check>* kept = journal_ != nullptr ? journal_->find(prefix_ + name, record_sha256_) : nullptr;
+    Report part;
+    if (c_.max(kept != nullptr ? 1 : 0) == 0) {
+      Status done = check(part);
+      if (done && journal_ != nullptr) done = journal_->keep(prefix_ + name, record_sha256_, part.checks);
+      FAIRWAY_TRY(comm::agree(c_, std::move(done)));
+    } else if (kept != nullptr) {
+      part.checks = *kept;
+    }
+    for (Check& c : part.checks) report_.add(std::move(c));
+    return {};
+  }
+
+ private:
+  Journal* journal_;
+  std::string prefix_, record_sha256_;
+  comm::Communicator& c_;
+  Report& report_;
+};
+
 }  // namespace
 
 Status check_replay(const submission::Submission& s, const train::DataFiles& files, const train::Validation& validation,
                              const ReplayOptions& options, comm::Communicator& c, Report& report) {
   FAIRWAY_ASSIGN(replay::LoadedRecord loaded, replay::read_record(options.record_dir));
   if (!check_inputs(s, files, loaded.record.identity, report)) return {};
-  if (options.level == Level::kSpot) FAIRWAY_TRY(replay_spot(s, files, options, loaded, c, report));
-  FAIRWAY_TRY(replay_eval(s, validation, options, loaded.record, c, report));
-  if (options.level == Level::kFull) FAIRWAY_TRY(replay_full(s, files, validation, options, loaded, c, report));
+  FAIRWAY_ASSIGN(std::string record_sha256, record_digest(s, options));
+  Parts parts(options, loaded.record.identity.seed, std::move(record_sha256), c, report);
+  if (options.level == Level::kSpot) {
+    FAIRWAY_TRY(parts.run("spot", [&](Report& part) { return replay_spot(s, files, options, loaded, c, part); }));
+  }
+  FAIRWAY_TRY(parts.run("eval", [&](Report& part) { return replay_eval(s, validation, options, loaded.record, c, part); }));
+  if (options.probe_cuts > 0) {
+    FAIRWAY_TRY(parts.run("probes", [&](Report& part) { return c.is_root() ? probe_artifact(s, validation, options, part) : Status(); }));
+  }
+  if (options.level == Level::kFull) {
+    FAIRWAY_TRY(parts.run("full", [&](Report& part) { return replay_full(s, files, validation, options, loaded, c, part); }));
+  }
   return {};
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "engine/replay/pipeline.h"
+#include "verifier/check/journal.h"
 #include "verifier/report/report.h"
 
 namespace fairway::verifier {
@@ -17,13 +18,13 @@ enum class Level {
 struct ReplayOptions {
   Level level = Level::kEval;
   std::string record_dir;     ///< holds replay.json, schedule.f64 and the artifact of one seed
-  std::string work_dir;       ///< where a full replay writes; must differ from record_dir
+  std::string work_dir;       ///< where a full replay writes, and goes on if it was cut off; must differ from record_dir
   int64_t segments = 2;       ///< kSpot
   uint64_t choice_seed = 0;   ///< kSpot: which segments; printed
-  bool resume = true;         ///< kFull: continue an interrupted replay in work_dir
   bool trace = true;          ///< audit the score trace
   int64_t probe_cuts = 0;     ///< causality probes; 0: none. Drawn from choice_seed
   bool show_progress = true;
+  Journal* journal = nullptr;  ///< parts that are in it are not done again, others are kept in it; nullptr: none, as on ranks above 0
 };
 
 /// Adds the checks of one seed to the report. Errors are for what prevents an answer (missing or unusable input, I/O,

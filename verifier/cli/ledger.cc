@@ -1,19 +1,15 @@
-/// `fairway ledger`: keys, and the subcommands that write a log.
+/// `fairway ledger`: the subcommands that write a log.
 #include "verifier/cli/ledger.h"
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
-#include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "engine/base/canonical_json.h"
 #include "ledger/entry.h"
 #include "ledger/store.h"
-#include "verifier/check/log_statement.h"
 
 namespace fairway::cli {
 namespace {
@@ -22,8 +18,6 @@ namespace po = boost::program_options;
 namespace fs = std::filesystem;
 
 constexpr uint64_t kMaxStatementBytes = 1 << 20;
-constexpr uint64_t kMaxReportBytes = 64 << 20;
-constexpr uint64_t kMaxSmallFileBytes = 4096;
 
 const std::vector<Command>& ledger_commands() {
   static const std::vector<Command> list = {
@@ -39,146 +33,7 @@ const std::vector<Command>& ledger_commands() {
   return list;
 }
 
-bool inside(const fs::path& path, const fs::path& directory) {
-  std::error_code ignored;
-  const fs::path a = fs::weakly_canonical(fs::absolute(path), ignored),
-                 b = fs::weakly_canonical(fs::absolute(directory), ignored);
-  return std::mismatch(b.begin(), b.end(), a.begin(), a.end()).first == b.end();
-}
-
-/// A file's text without the newline at its end.
-Result<std::string> read_line_file(const std::string& path) {
-  FAIRWAY_ASSIGN(auto text, ledger::read_text(path, kMaxSmallFileBytes));
-  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
-  return text;
-}
-
-/// A vkey given as itself or as a file that holds it.
-Result<ledger::VerifierKey> vkey_argument(const std::string& text, const std::string& option) {
-  if (text.find('+') != text.npos && !fs::exists(text)) return ledger::parse_vkey(text, option);
-  FAIRWAY_ASSIGN(const auto line, read_line_file(text));
-  return ledger::parse_vkey(line, text);
-}
-
-std::string trimmed_directory(std::string directory) {
-  while (directory.size() > 1 && directory.back() == '/') directory.pop_back();
-  return directory;
-}
-
-/// The keys of a command that appends.
-struct Writer {
-  KeyPaths paths;
-  ledger::PrivateKey key;
-  std::optional<ledger::PrivateKey> statement_key;
-  const ledger::PrivateKey& signer() const { return statement_key ? *statement_key : key; }
-};
-
-Result<Writer> open_writer(const po::variables_map& v, const std::string& directory) {
-  const std::string signer_path = v["statement-key"].as<std::string>();
-  FAIRWAY_ASSIGN(KeyPaths paths, key_paths(v, directory));
-  if (!signer_path.empty() && inside(signer_path, directory)) {
-    return Error{Errc::kUsage, signer_path, "a private key must not lie inside the folder that is published"};
-  }
-  FAIRWAY_ASSIGN(auto key, ledger::PrivateKey::load(paths.key, passphrase_source(v)));
-  Writer writer{std::move(paths), std::move(key), std::nullopt};
-  if (!signer_path.empty()) {
-    FAIRWAY_ASSIGN(auto signer, ledger::PrivateKey::load(signer_path, passphrase_source(v)));
-    writer.statement_key.emplace(std::move(signer));
-  }
-  return writer;
-}
-
-std::string head_line(const ledger::TreeHead& head) { return fmt::format("{} entries, root {}\n", head.size, hex(head.root)); }
-
-/// Appends, durably; what a person is told about it.
-Result<std::string> append_entries(const Writer& writer, const std::string& directory, const std::vector<std::string>& files,
-                      const std::vector<std::string>& entries) {
-  FAIRWAY_ASSIGN(auto log, ledger::Log::open({directory, writer.paths.last_signed}, writer.key));
-  FAIRWAY_ASSIGN(const uint64_t first, log.append(entries));
-  std::string said;
-  for (size_t i = 0; i < files.size(); ++i) said += fmt::format("entry {}: {}\n", first + i, files[i]);
-  return said + head_line(log.checkpoint().head);
-}
-
 }  // namespace
-
-void add_statement_key(Parser& parser) {
-  parser.options().add_options()("statement-key", po::value<std::string>()->default_value(""),
-                                 "private key that signs the statements; default: the log's");
-}
-
-Status can_record(const po::variables_map& v, const std::string& directory) {
-  FAIRWAY_ASSIGN(const Writer writer, open_writer(v, directory));
-  FAIRWAY_ASSIGN(auto log, ledger::Log::open({trimmed_directory(directory), writer.paths.last_signed}, writer.key));
-  (void)log;
-  return {};
-}
-
-void add_key(Parser& parser) {
-  parser.options().add_options()("key", po::value<std::string>()->default_value(""),
-                                 "the log's private key; default: DIR.key.pem, beside DIR")(
-      "passphrase-file", po::value<std::string>()->default_value(""),
-      "file with the passphrase of an encrypted key; else FAIRWAY_KEY_PASSPHRASE, else a terminal is asked");
-}
-
-Result<KeyPaths> key_paths(const po::variables_map& v, const std::string& directory) {
-  KeyPaths paths;
-  paths.key = v["key"].as<std::string>();
-  if (paths.key.empty()) paths.key = trimmed_directory(directory) + ".key.pem";
-  paths.last_signed = paths.key + ".last";
-  if (inside(paths.key, directory)) {
-    return Error{Errc::kUsage, paths.key, "a private key must not lie inside the folder that is published"};
-  }
-  return paths;
-}
-
-ledger::PrivateKey::Passphrase passphrase_source(const po::variables_map& v) {
-  return [path = v["passphrase-file"].as<std::string>()]() -> std::optional<std::string> {
-    if (!path.empty()) {
-      auto text = read_line_file(path);
-      return text ? std::optional(std::move(*text)) : std::nullopt;
-    }
-    if (const char* text = std::getenv("FAIRWAY_KEY_PASSPHRASE"); text != nullptr) return text;
-    char buffer[1024];
-    if (isatty(0) == 0 || EVP_read_pw_string(buffer, sizeof buffer, "Passphrase of the key: ", 0) != 0)
-      return std::nullopt;
-    std::string text = buffer;
-    OPENSSL_cleanse(buffer, sizeof buffer);
-    return text;
-  };
-}
-
-void add_trust(Parser& parser) {
-  parser.options().add_options()("vkey", po::value<std::string>()->default_value(""),
-                                 "the log's public key, NAME+ID+KEY, or a file with it")(
-      "policy", po::value<std::string>()->default_value(""),
-      "instead: a trust policy (C2SP tlog-policy) with logs, witnesses and their quorum")(
-      "statement-vkey", po::value<std::string>()->default_value(""),
-      "public key of the statements, if it is not the log's");
-}
-
-Result<ledger::Policy> trust(const po::variables_map& v, const std::string& fallback) {
-  const std::string vkey = v["vkey"].as<std::string>(), policy = v["policy"].as<std::string>();
-  if (!vkey.empty() && !policy.empty()) return Error{Errc::kUsage, "", "give either --vkey or --policy"};
-  if (!policy.empty()) {
-    FAIRWAY_ASSIGN(const auto text, ledger::read_text(policy, ledger::kMaxPolicyBytes));
-    return ledger::parse_policy(text, policy);
-  }
-  if (vkey.empty() && fallback.empty()) {
-    return Error{Errc::kUsage, "", "give --vkey or --policy: a proof says nothing without a key from elsewhere"};
-  }
-  FAIRWAY_ASSIGN(auto key, vkey_argument(vkey.empty() ? fallback + "/" + ledger::kVkeyName : vkey, "--vkey"));
-  if (key.type != ledger::SignatureType::kEd25519)
-    return Error{Errc::kUsage, "--vkey", "is the key of a witness, not of a log"};
-  return ledger::policy_of(key);
-}
-
-Result<ledger::PublicKey> statement_key(const po::variables_map& v, const ledger::VerifierKey& log) {
-  const std::string text = v["statement-vkey"].as<std::string>();
-  if (text.empty()) return log.key;
-  FAIRWAY_ASSIGN(const auto key, vkey_argument(text, "--statement-vkey"));
-  return key.key;
-}
 
 Status write_output(const std::string& path, std::string_view text) {
   if (!path.empty()) return write_file_atomic(path, text);
@@ -263,8 +118,7 @@ ExitCode ledger_append(const Arguments& arguments) {
   bool help = false;
   FAIRWAY_ASSIGN(auto v, parser.parse(arguments, help));
   if (help) return 0;
-  const std::string directory = trimmed_directory(v["DIR"].as<std::string>());
-  FAIRWAY_ASSIGN(const Writer writer, open_writer(v, directory));
+  FAIRWAY_ASSIGN(const Writer writer, open_writer(v, v["DIR"].as<std::string>()));
   const auto files = v["STATEMENT"].as<std::vector<std::string>>();
   std::vector<std::string> entries;
   for (const std::string& file : files) {
@@ -278,47 +132,9 @@ ExitCode ledger_append(const Arguments& arguments) {
     FAIRWAY_ASSIGN(auto entry, ledger::make_entry(text, writer.signer(), file));
     entries.push_back(std::move(entry));
   }
-  FAIRWAY_ASSIGN(const std::string said, append_entries(writer, directory, files, entries));
+  FAIRWAY_ASSIGN(const std::string said, append_entries(writer, files, entries));
   FAIRWAY_TRY(write_stdout(said));
   return 0;
-}
-
-ExitCode ledger_record(const Arguments& arguments) {
-  Parser parser("fairway ledger record DIR --report FILE [--level LEVEL] [--record RUNS] [options]",
-                "Appends what a verification has found: makes the statement from a report (--format json of `fairway "
-                "verify` or `fairway\n"
-                "audit`) and from the replay records it was about, signs it and appends it. The full report is named "
-                "by its digest: keep\n"
-                "the file.");
-  parser.positional("DIR", "folder of the log");
-  parser.options().add_options()("report", po::value<std::string>()->required(), "one report in JSON")(
-      "level", po::value<std::string>()->default_value("audit"), "how much was run again: audit, eval, spot or full")(
-      "record", po::value<std::string>()->default_value(""), "folder of the recorded runs, seed_<n>/replay.json");
-  add_statement_key(parser);
-  add_key(parser);
-  bool help = false;
-  FAIRWAY_ASSIGN(auto v, parser.parse(arguments, help));
-  if (help) return 0;
-  const std::string directory = trimmed_directory(v["DIR"].as<std::string>()), path = v["report"].as<std::string>(),
-                    runs = v["record"].as<std::string>();
-  FAIRWAY_ASSIGN(const auto text, ledger::read_text(path, kMaxReportBytes));
-  FAIRWAY_ASSIGN(const auto report, verifier::from_json(text, path));
-  std::vector<replay::Record> records;
-  if (!runs.empty()) {
-    FAIRWAY_ASSIGN(records, verifier::read_records(runs));
-  }
-  FAIRWAY_ASSIGN(const std::string said, record_verification(v, directory, path, report, text, v["level"].as<std::string>(), records));
-  FAIRWAY_TRY(write_stdout(said));
-  return 0;
-}
-
-Result<std::string> record_verification(const po::variables_map& v, const std::string& directory, const std::string& report_path,
-                                        const verifier::Report& report, const std::string& report_text, const std::string& level,
-                                        std::span<const replay::Record> records) {
-  FAIRWAY_ASSIGN(const auto statement, verifier::log_statement(report, level, records, sha256(std::string_view(report_text))));
-  FAIRWAY_ASSIGN(const Writer writer, open_writer(v, trimmed_directory(directory)));
-  FAIRWAY_ASSIGN(const auto entry, ledger::make_entry(statement, writer.signer(), report_path));
-  return append_entries(writer, trimmed_directory(directory), {report_path}, {entry});
 }
 
 ExitCode ledger_checkpoint(const Arguments& arguments) {

@@ -1,6 +1,8 @@
 /// What the subcommands of `fairway ledger` share.
 #pragma once
 
+#include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -12,6 +14,11 @@
 #include "verifier/report/report.h"
 
 namespace fairway::cli {
+
+/// Whether a path lies in a folder, links resolved; nothing of them need exist.
+bool inside(const std::filesystem::path& path, const std::filesystem::path& directory);
+/// A folder's name without slashes at its end.
+std::string trimmed_directory(std::string directory);
 
 /// --key and --passphrase-file.
 void add_key(Parser& parser);
@@ -26,14 +33,37 @@ ledger::PrivateKey::Passphrase passphrase_source(const boost::program_options::v
 
 /// --statement-key.
 void add_statement_key(Parser& parser);
-/// The log opens and the keys load: asked before hours of work whose result is to be recorded.
-Status can_record(const boost::program_options::variables_map& v, const std::string& directory);
-/// Appends the signed statement of a report to the log in `directory`; what a person is told about it. `report_text` is the file
-/// `report_path` in which the report is kept.
+/// The folder and the keys of a command that appends.
+struct Writer {
+  std::string directory;  ///< without a slash at its end
+  KeyPaths paths;
+  ledger::PrivateKey key;
+  std::optional<ledger::PrivateKey> statement_key;
+
+  const ledger::PrivateKey& signer() const { return statement_key ? *statement_key : key; }
+  Result<ledger::Log> open() const;
+};
+/// Errors as of PrivateKey::load, and kUsage for a key inside the folder.
+Result<Writer> open_writer(const boost::program_options::variables_map& v, const std::string& directory);
+/// Appends, durably; what a person is told about it. `files` names where each entry is from.
+Result<std::string> append_entries(const Writer& writer, const std::vector<std::string>& files,
+                                   const std::vector<std::string>& entries);
+
+/// A log that opens, with keys that load.
+struct Recording {
+  ledger::VerifierKey log;
+  ledger::PublicKey signer;  ///< of the statements
+  uint64_t size = 0;
+};
+/// Asked before hours of work whose result is to be recorded.
+Result<Recording> can_record(const boost::program_options::variables_map& v, const std::string& directory);
+/// Appends the signed statement of a report to the log in `directory`; what a person is told about it. `report_text` is
+/// the file `report_path` in which the report is kept. An entry from `since` on that is this one already is not
+/// repeated.
 Result<std::string> record_verification(const boost::program_options::variables_map& v, const std::string& directory,
                                         const std::string& report_path, const verifier::Report& report,
                                         const std::string& report_text, const std::string& level,
-                                        std::span<const replay::Record> records);
+                                        std::span<const replay::Record> records, std::optional<uint64_t> since);
 
 /// --vkey, --policy.
 void add_trust(Parser& parser);

@@ -11,6 +11,7 @@
 #include "verifier/audit/audit.h"
 #include "verifier/audit/check/seed_scores.h"
 #include "verifier/audit/folder/directory_folder.h"
+#include "verifier/check/log_statement.h"
 #include "verifier/report/escape.h"
 
 namespace fairway::cli {
@@ -91,17 +92,16 @@ Result<SampleInput> from_replays(const std::vector<std::string>& folders, const 
   SampleInput input;
   std::vector<double> values;
   std::vector<std::string> names;
-  double bytes_per_token = 0.0;
   for (const std::string& folder : folders) {
     FAIRWAY_ASSIGN(auto loaded, replay::read_record(folder));
     const replay::Identity& i = loaded.record.identity;
-    const double scale = static_cast<double>(i.eval_bytes) / static_cast<double>(i.eval_tokens);
-    if (!values.empty() && scale != bytes_per_token) {
+    const auto scored = verifier::scored_text(i);
+    if (input.scored && scored != *input.scored) {
       return Error{Errc::kData, folder,
                    "was scored on other tokens or bytes than the records before it; scores of different text cannot be "
                    "compared"};
     }
-    bytes_per_token = scale;
+    input.scored = scored;
     const std::string name = fmt::format("seed {}", i.seed);
     if (std::find(names.begin(), names.end(), name) != names.end())
       return Error{Errc::kData, folder, fmt::format("{} is there twice", name)};
@@ -110,7 +110,7 @@ Result<SampleInput> from_replays(const std::vector<std::string>& folders, const 
   }
   FAIRWAY_ASSIGN(input.sample, stats::sample_of(std::move(values), role));
   input.sample.names = std::move(names);
-  input.scale = stats::Scale{bytes_per_token, "the replay records"};
+  input.scale = stats::Scale{static_cast<double>(input.scored->bytes) / static_cast<double>(input.scored->tokens), "the replay records"};
   return input;
 }
 

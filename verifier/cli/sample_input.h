@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/base/result.h"
+#include "ledger/statement.h"
 #include "verifier/stats/comparison.h"
 
 namespace fairway::cli {
@@ -14,6 +15,7 @@ struct SampleInput {
   stats::Sample sample;
   std::string name;                   ///< the folder or files; empty for numbers
   std::optional<stats::Scale> scale;  ///< of records that count their own bytes and tokens
+  std::optional<ledger::Statement::ScoredText> scored;  ///< of replay records
 };
 
 /// One sample from words that are all of one kind:
