@@ -7,13 +7,14 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "engine/base/canonical_json.h"
 #include "engine/base/file.h"
 #include "kernels/numerics_edition.h"
 
 namespace fairway::replay {
 namespace {
 
-using nlohmann::json;  // keys in byte order; ASCII keys sort as RFC 8785 wants
+using nlohmann::json;
 
 constexpr const char* kFormat = "fairway-replay-1";
 constexpr uint64_t kMaxRecordBytes = 64 << 20;
@@ -117,7 +118,12 @@ std::string hex_float(double x) {
   return (negative ? "-0x" : "0x") + std::string(buffer + (negative ? 1 : 0), end);
 }
 
-std::string identity_text(const Identity& identity) { return to_json(identity).dump(); }
+std::string identity_text(const Identity& identity) {
+  // Nothing but text and counts of what was done: it always has a canonical form.
+  auto text = canonical_json(to_json(identity), "identity");
+  FAIRWAY_CHECK(text);
+  return std::move(*text);
+}
 Digest identity_digest(const Identity& identity) { return sha256(std::string_view(identity_text(identity))); }
 
 std::vector<std::string> differences(const Identity& expected, const Identity& found) {
@@ -142,11 +148,13 @@ Result<LoadedRecord> read_record(const std::string& directory) {
   try {
     const char* text = reinterpret_cast<const char*>(bytes.data());
     const json j = json::parse(text, text + bytes.size());
+    // First, because what has no canonical form (a float, an integer beyond 2^53) is no identity of ours.
+    FAIRWAY_ASSIGN(const std::string identity, canonical_json(j.at("identity"), path.string()));
     loaded.record.identity = from_json(j.at("identity"));
     loaded.record.informative = j.at("informative").get<Informative>();
     // The text is compared too, so that a key this reader does not know cannot hide in a record.
     if (j.at("identity_sha256") != hex(identity_digest(loaded.record.identity)) ||
-        j.at("identity").dump() != identity_text(loaded.record.identity)) {
+        identity != identity_text(loaded.record.identity)) {
       return Error{Errc::kData, path.string(), "identity_sha256 does not match the identity; the record was edited"};
     }
   } catch (const std::exception& e) {

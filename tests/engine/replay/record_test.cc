@@ -212,6 +212,21 @@ TEST(RecordFile, AMalformedOneIsRefused) {
   }
 }
 
+TEST(RecordFile, AnIdentityWithoutACanonicalFormIsRefused) {
+  const TemporaryDirectory folder;
+  ASSERT_TRUE(write_record(folder.path(), sample_record(), kMultipliers));
+  const std::string path = folder / "replay.json", good = slurp(path);
+  const std::vector<std::pair<std::string, std::string>> edits = {{"62020672", "9007199254740993"},
+                                                                  {"\"steps\": 4", "\"steps\": 4.0"}};
+  for (const auto& [from, to] : edits) {
+    spill(path, replaced(good, from, to));
+    const auto read = read_record(folder.path());
+    ASSERT_FALSE(read) << to;
+    EXPECT_EQ(read.error().code, Errc::kData);
+    EXPECT_TRUE(error_of(folder).starts_with(path)) << error_of(folder);
+  }
+}
+
 TEST(RecordFile, CommitmentsOutOfOrderOrBeyondTheRunAreRefused) {
   // The digests are right, so only the check of the steps can refuse them.
   for (const auto& [first, second] : {std::pair<int64_t, int64_t>{4, 2}, {2, 2}, {0, 4}, {2, 5}, {-1, 4}}) {
