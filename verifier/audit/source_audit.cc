@@ -17,6 +17,7 @@ constexpr rules::Rule kRules[] = {
     rules::target_keyed_tables,   rules::hindsight_choice,
     rules::byte_mixtures,         rules::hints_of_the_target,
     rules::optimised_on_scored,   rules::calibration_on_validation,
+    rules::stored_targets,        rules::late_training_data,
 };
 
 struct Question {

@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/verifier/audit/memory_folder.h"
 #include "verifier/audit/audit.h"
 
@@ -27,6 +29,14 @@ void expect(const Record& record, const std::string& id, Verdict status, const s
   if (status == Verdict::kFail) {
     EXPECT_FALSE(c.evidence.empty()) << id << " fails without evidence";
   }
+}
+
+/// The record that breaks nothing, with every run changed.
+template <class Change>
+Record each_seed(Change change) {
+  Record r;
+  std::for_each(r.seeds.begin(), r.seeds.end(), change);
+  return r;
 }
 
 TEST(Checks, ARecordThatBreaksNothingPassesEveryOne) {
@@ -71,8 +81,7 @@ TEST(StructureJson, APlaceholderIsAQuestion) {
 }
 
 TEST(ArtifactBytes, OverTheLimitInLogAndJsonFails) {
-  Record r;
-  for (auto& s : r.seeds) s.model_bytes = 15'960'000;
+  Record r = each_seed([](Record::Seed& s) { s.model_bytes = 15'960'000; });
   expect(r, "artifact.bytes", Verdict::kFail, "over the limit");
 }
 
@@ -83,8 +92,7 @@ TEST(ArtifactBytes, OneSeedOverTheLimitFails) {
 }
 
 TEST(ArtifactBytes, ExactlyTheLimitPasses) {
-  Record r;
-  for (auto& s : r.seeds) s.model_bytes = 15'950'000;
+  Record r = each_seed([](Record::Seed& s) { s.model_bytes = 15'950'000; });
   expect(r, "artifact.bytes", Verdict::kPass);
 }
 
@@ -128,8 +136,7 @@ TEST(TimeTrain, ASlowLastStepIsAQuestionAndMinutesAreAFault) {
 }
 
 TEST(TimeTrain, FewerGpusAreNotTheRecordSetting) {
-  Record r;
-  for (auto& s : r.seeds) s.world_size = 1;
+  Record r = each_seed([](Record::Seed& s) { s.world_size = 1; });
   expect(r, "time.train", Verdict::kReview, "record setting");
 }
 
@@ -149,8 +156,7 @@ TEST(TimeTrain, TheNonRecordTrackHasNoLimit) {
 }
 
 TEST(TimeTrain, CalibrationAfterTheLimitIsAQuestionUnlessOnGeneratedText) {
-  Record r;
-  for (auto& s : r.seeds) s.more = "gptq:calibrating with 256 batches...\n";
+  Record r = each_seed([](Record::Seed& s) { s.more = "gptq:calibrating with 256 batches...\n"; });
   expect(r, "time.train", Verdict::kReview, "calibration");
   for (auto& s : r.seeds)
     s.more = "gptq:generating autoregressive calibration text\ngptq:calibrating with 64 sequences\n";
@@ -158,17 +164,15 @@ TEST(TimeTrain, CalibrationAfterTheLimitIsAQuestionUnlessOnGeneratedText) {
 }
 
 TEST(TimeEval, TheReportedStageBeyondTheLimitFails) {
-  Record r;
-  for (auto& s : r.seeds) s.eval_ms = 660'000;
+  Record r = each_seed([](Record::Seed& s) { s.eval_ms = 660'000; });
   expect(r, "time.eval", Verdict::kFail, "beyond the limit");
 }
 
 TEST(TimeEval, StagesAreAdded) {
-  Record r;
-  for (auto& s : r.seeds) {
+  Record r = each_seed([](Record::Seed& s) {
     s.eval_ms = 405'000;
     s.more = "final_other val_loss:1.9500 val_bpb:1.1549 eval_time:395000ms\n";
-  }
+  });
   expect(r, "time.eval", Verdict::kReview, "together");
 }
 
@@ -205,23 +209,20 @@ TEST(ScoreClaim, AValueBeforeQuantisationIsAQuestion) {
 }
 
 TEST(ByteAccounting, ABytesTableThatCountsTooMuchFails) {
-  Record r;
-  for (auto& s : r.seeds) s.val_bpb *= 0.85;
+  Record r = each_seed([](Record::Seed& s) { s.val_bpb *= 0.85; });
   expect(r, "score.byte_accounting", Verdict::kFail, "more bytes");
 }
 
 TEST(ByteAccounting, AnotherTokenizerOfTheSameTextPasses) {
-  Record r;
-  for (auto& s : r.seeds) {
+  Record r = each_seed([](Record::Seed& s) {
     s.val_tokens = 40'540'160;
     s.val_loss = s.val_bpb * 0.69314718055994531 / (40'540'160 / 151'080'363.0);
-  }
+  });
   expect(r, "score.byte_accounting", Verdict::kPass);
 }
 
 TEST(ByteAccounting, AMixtureWhoseLossIsNotPrintedIsAQuestion) {
-  Record r;
-  for (auto& s : r.seeds) s.more = fmt::format("final_ppm_mix val_loss:{:.8f} val_bpb:0.99000000\n", s.val_loss);
+  Record r = each_seed([](Record::Seed& s) { s.more = fmt::format("final_ppm_mix val_loss:{:.8f} val_bpb:0.99000000\n", s.val_loss); });
   r.json = "{\"name\": \"x\", \"author\": \"y\", \"val_bpb\": 0.99}";
   expect(r, "score.byte_accounting", Verdict::kReview, "do not belong together");
 }
@@ -263,8 +264,7 @@ TEST(ByteAccounting, ATableThatCountsSingleBytesAsThreeIsFound) {
 }
 
 TEST(ByteAccounting, TheLeadingSpaceCountedTwiceInSourceFails) {
-  Record r;
-  for (auto& s : r.seeds) s.val_tokens = 0;
+  Record r = each_seed([](Record::Seed& s) { s.val_tokens = 0; });
   r.files["train_gpt.py"] =
       "def luts(sp):\n    if piece.startswith('\\u2581'):\n        base_bytes[i] = len(piece[1:].encode('utf-8')) + 1\n"
       "def ev():\n    tb += (has_leading_space_lut[tgt] & ~is_boundary_token_lut[prev])\n";
@@ -280,8 +280,7 @@ TEST(ByteAccounting, TheLeadingSpaceCountedTwiceInSourceFails) {
 }
 
 TEST(DataSplit, TheRebuiltDataSetIsAQuestion) {
-  Record r;
-  for (auto& s : r.seeds) s.more = "train_shards: 1499\n";
+  Record r = each_seed([](Record::Seed& s) { s.more = "train_shards: 1499\n"; });
   for (auto& s : r.seeds) {
     std::string log = Record::log(s);
     log.replace(log.find("train_shards:80"), 15, "train_shards:1499");
@@ -291,14 +290,12 @@ TEST(DataSplit, TheRebuiltDataSetIsAQuestion) {
 }
 
 TEST(DataSplit, APartOfTheSplitIsAQuestion) {
-  Record r;
-  for (auto& s : r.seeds) s.val_tokens = 1'048'576;
+  Record r = each_seed([](Record::Seed& s) { s.val_tokens = 1'048'576; });
   expect(r, "data.split", Verdict::kReview, "part of the split");
 }
 
 TEST(DataSplit, TrainingOnValidationDataBySwitchFails) {
-  Record r;
-  for (auto& s : r.seeds) s.more = "train_on_val:True lr:0.1\n";
+  Record r = each_seed([](Record::Seed& s) { s.more = "train_on_val:True lr:0.1\n"; });
   expect(r, "data.split", Verdict::kFail, "validation data");
   for (auto& s : r.seeds) s.more = "train_on_val:False lr:0.1\n";
   expect(r, "data.split", Verdict::kPass);
@@ -308,6 +305,15 @@ TEST(DataSplit, ValidationShardsInTheTrainGlobAreAQuestion) {
   Record r;
   r.files["train_gpt.py"] = "import os\ntrain_files = os.path.join(data_path, 'fineweb_val_*.bin')\n";
   expect(r, "data.split", Verdict::kReview, "validation shards");
+}
+
+TEST(DataSplit, AValidationShardUnderTheNameOfATrainingShardFails) {
+  Record r;
+  r.files["README.md"] =
+      "# Example\n```bash\nln -s data/fineweb_val_000000.bin only/fineweb_train_000000.bin\n```\n";
+  expect(r, "data.split", Verdict::kFail, "name of a training shard");
+  r.files["README.md"] = "# Example\nNever `ln -s data/fineweb_val_000000.bin only/fineweb_train_000000.bin`.\n";
+  expect(r, "data.split", Verdict::kPass);
 }
 
 TEST(EvidenceSeeds, FewerThanThreeAreAQuestion) {

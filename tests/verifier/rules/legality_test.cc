@@ -84,6 +84,9 @@ const Case kCases[] = {
     {"slot/delta_on_scored.py", {}, "final_exact", "legality.slot", Verdict::kFail, "loss.backward()"},
     {"slot/delta_on_scored.py", {{"delta_steps", "0"}}, "final_exact", "legality.slot", Verdict::kPass, ""},
     {"slot/delta_on_scored.py", {}, "final_exact", "legality.score_first", Verdict::kPass, ""},
+    {"data_split/stored_targets.py", {}, "final_exact", "data.split", Verdict::kFail, "same = held["},
+    {"data_split/stored_targets.py", {{"use_blob", "0"}}, "final_exact", "data.split", Verdict::kSkip, ""},
+    {"data_split/model_hint.py", {}, "final_exact", "data.split", Verdict::kSkip, ""},
     {"calibration/on_validation.py",
      {},
      "final_exact",
@@ -152,8 +155,8 @@ TEST(Reachability, CodeThatNobodyCallsPasses) {
 }
 
 TEST(Reachability, TheEnvironmentMayBeReadThroughAVariable) {
-  const std::string kept = replaced(read_fixture("score_first/before_scoring.py"), R"(bool(int(os.environ.get("ADAPT", "1"))))",
-                                    R"(bool(int(e("ADAPT", "0"))))");
+  const std::string kept = replaced(read_fixture("score_first/before_scoring.py"),
+                                    R"(bool(int(os.environ.get("ADAPT", "1"))))", R"(bool(int(e("ADAPT", "0"))))");
   const std::string text = replaced(kept, "class Hyperparameters:", "e = os.environ.get\n\n\nclass Hyperparameters:");
   EXPECT_EQ(check_of(record(text, {}, "final_exact"), "legality.score_first").status, Verdict::kPass);
   EXPECT_EQ(check_of(record(text, {{"adapt", "1"}}, "final_exact"), "legality.score_first").status, Verdict::kFail);
@@ -163,6 +166,44 @@ TEST(Reachability, ABranchWhoseScoreIsInNoLogIsAQuestionIfTheClaimIsToo) {
   Facts facts = record(read_fixture("score_first/unlogged_branch.py"), {}, "final_exact");
   facts.reported_tag.clear();
   EXPECT_EQ(check_of(facts, "legality.score_first").status, Verdict::kReview);
+}
+
+TEST(StoredTargets, DefaultOffButLoggedOnFails) {
+  const std::string off =
+      replaced(read_fixture("data_split/stored_targets.py"), R"("USE_BLOB", "1")", R"("USE_BLOB", "0")");
+  EXPECT_EQ(check_of(record(off, {}, "final_exact"), "data.split").status, Verdict::kSkip);
+  EXPECT_EQ(check_of(record(off, {{"use_blob", "1"}}, "final_exact"), "data.split").status, Verdict::kFail);
+}
+
+/// A record of the 10-minute track whose run trained for so long and then calibrated.
+Facts calibrated_after(const std::string& script, double train_time_ms,
+                       std::map<std::string, std::string> settings = {}) {
+  Facts facts = record(script, settings, "final_exact");
+  facts.claims.track = "track_10min_16mb";
+  LoggedRun& run = facts.runs[0];
+  run.stop_reason = {"wallclock_cap", {"train.log", 5}};
+  run.train_time_ms = {train_time_ms, {"train.log", 5}};
+  run.markers.push_back({"gptq:calibrating", {"train.log", 6}});
+  return facts;
+}
+
+TEST(LateTrainingData, FailsOnlyIfTheTimeIsUp) {
+  const std::string late = read_fixture("calibration/after_training.py");
+  const Check fails = check_of(calibrated_after(late, 600'050), "legality.calibration");
+  EXPECT_EQ(fails.status, Verdict::kFail);
+  EXPECT_TRUE(names_line(fails, "train_gpt.py", line_of(late, "collect_hessians(model, [train")));
+  EXPECT_TRUE(names_line(fails, "train.log", 6));
+  EXPECT_EQ(check_of(calibrated_after(late, 588'000), "legality.calibration").status, Verdict::kPass);
+  EXPECT_EQ(check_of(calibrated_after(late, 600'050, {{"gptq_reserve_seconds", "12"}}), "legality.calibration").status,
+            Verdict::kPass);
+  EXPECT_EQ(check_of(calibrated_after(late, 600'050, {{"calibrate", "0"}}), "legality.calibration").status,
+            Verdict::kPass);
+  const std::string off = replaced(late, R"("CALIBRATE", "1")", R"("CALIBRATE", "0")");
+  EXPECT_EQ(check_of(calibrated_after(off, 600'050, {{"calibrate", "1"}}), "legality.calibration").status,
+            Verdict::kFail);
+  Facts other = calibrated_after(late, 600'050);
+  other.claims.track = "non-record";
+  EXPECT_EQ(check_of(other, "legality.calibration").status, Verdict::kPass);
 }
 
 TEST(Slot, IsJudgedByTheSpansOfMaskAndScore) {
@@ -211,7 +252,8 @@ TEST(Sources, AFolderWithoutPythonIsSkipped) {
 TEST(Sources, WithoutAScoreNothingPassesAndOneQuestionIsAsked) {
   const Facts facts = record("x = 1\n", {}, "final_exact");
   EXPECT_EQ(check_of(facts, "legality.score_first").status, Verdict::kReview);
-  for (const char* id : {"legality.single_pass", "legality.normalized", "legality.causal", "legality.slot", "legality.calibration"}) {
+  for (const char* id :
+       {"legality.single_pass", "legality.normalized", "legality.causal", "legality.slot", "legality.calibration"}) {
     EXPECT_EQ(check_of(facts, id).status, Verdict::kSkip) << id;
   }
 }

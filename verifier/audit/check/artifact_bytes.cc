@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "verifier/audit/check/checks.h"
-#include "verifier/audit/check/track.h"
+#include "verifier/audit/read/track.h"
 #include "verifier/audit/read/text.h"
 
 namespace fairway::audit {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "verifier/audit/check/checks.h"
-#include "verifier/audit/check/track.h"
+#include "verifier/audit/read/track.h"
 #include "verifier/audit/check/validation_split.h"
 #include "verifier/audit/read/text.h"
 
@@ -76,10 +76,35 @@ void check_runs(const Facts& facts, const ClaimMatch& match, Track track, Collec
   }
 }
 
+/// A shell line that gives a validation shard the name of a training shard: ln -s a/fineweb_val_0.bin
+/// b/fineweb_train_0.bin
+bool renames_validation(std::string_view line) {
+  const size_t from = line.find("fineweb_val"), to = line.find("fineweb_train");
+  if (from == std::string_view::npos || to == std::string_view::npos || from > to) return false;
+  const std::string_view command = trim(line);
+  for (std::string_view verb : {"ln ", "cp ", "mv ", "rsync ", "$ ln ", "$ cp ", "$ mv "}) {
+    if (command.starts_with(verb)) return true;
+  }
+  return false;
+}
+
+void check_commands(const std::string& text, const std::string& file, bool everywhere, Collector& out) {
+  bool fenced = everywhere;
+  Lines lines(text);
+  for (std::string_view line; lines.next(line);) {
+    if (!everywhere && trim(line).starts_with("```")) fenced = !fenced;
+    if (fenced && line.size() < 4096 && renames_validation(line))
+      out.raise(Verdict::kFail, "a command gives a validation shard the name of a training shard",
+                {file, lines.number()});
+  }
+}
+
 /// Training files that are validation shards, and stored validation tokens, as far as the source says so in one line.
 void check_sources(const Facts& facts, Collector& out) {
+  check_commands(facts.readme, facts.readme_file, false, out);
   for (const SourceFile& s : facts.sources) {
     if (s.language != Language::kPython && s.language != Language::kShell) continue;
+    if (s.language == Language::kShell) check_commands(s.text, s.name, true, out);
     Lines lines(s.text);
     for (std::string_view line; lines.next(line);) {
       if (line.size() > 1000) continue;

@@ -6,7 +6,7 @@
 #include <set>
 
 #include "verifier/audit/check/checks.h"
-#include "verifier/audit/check/track.h"
+#include "verifier/audit/read/track.h"
 
 namespace fairway::audit {
 

@@ -4,7 +4,8 @@
 #include <numeric>
 
 #include "verifier/audit/check/checks.h"
-#include "verifier/audit/check/track.h"
+#include "verifier/audit/read/late_calibration.h"
+#include "verifier/audit/read/track.h"
 #include "verifier/audit/read/text.h"
 
 namespace fairway::audit {
@@ -27,24 +28,6 @@ bool stops_itself(const LoggedRun& run) {
   const auto cap = run.hyperparameters.find("max_wallclock_seconds");
   const auto seconds = cap == run.hyperparameters.end() ? std::nullopt : number_at(cap->second.value);
   return !seconds || seconds->value * 1000 <= kTimeLimitMs;
-}
-
-/// A line about calibration after a run that spent the whole limit on training. Text the model made itself is allowed
-/// for it.
-const LogMarker* late_calibration(const LoggedRun& run) {
-  if (!run.stop_reason || !run.train_time_ms || run.train_time_ms->value < kTimeLimitMs - 1000) return nullptr;
-  // A script that keeps seconds back for calibration counts it as training.
-  const auto reserve = run.hyperparameters.find("gptq_reserve_seconds");
-  if (reserve != run.hyperparameters.end() && number_at(reserve->second.value).value_or(Number{}).value > 0)
-    return nullptr;
-  const LogMarker* found = nullptr;
-  for (const LogMarker& m : run.markers) {
-    if (contains_lower(m.text, "generat") || contains_lower(m.text, "autoregressive") || contains_lower(m.text, "self"))
-      return nullptr;
-    if (found == nullptr && m.place.line > run.stop_reason->place.line && contains_lower(m.text, "calibrat"))
-      found = &m;
-  }
-  return found;
 }
 
 std::string seconds(double ms) { return fmt::format("{:.1f} s", ms / 1000); }

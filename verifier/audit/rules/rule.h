@@ -73,6 +73,8 @@ void hindsight_choice(const Context& context, std::vector<Finding>& findings);  
 void byte_mixtures(const Context& context, std::vector<Finding>& findings);              ///< normalized
 void hints_of_the_target(const Context& context, std::vector<Finding>& findings);        ///< causal
 void optimised_on_scored(const Context& context, std::vector<Finding>& findings);        ///< slot
+void late_training_data(const Context& context, std::vector<Finding>& findings);         ///< calibration
+void stored_targets(const Context& context, std::vector<Finding>& findings);             ///< data.split
 void calibration_on_validation(const Context& context, std::vector<Finding>& findings);  ///< calibration
 
 /// An optimiser step on validation tokens, found in the timeline.

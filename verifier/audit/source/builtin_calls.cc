@@ -120,6 +120,19 @@ bool Interpreter::call_builtin(const Call& call, Value& result) {
     result.origins = call.argument(0).origins;
     return true;
   }
+  if (one_of(call.written,
+             {"lzma.decompress", "zlib.decompress", "bz2.decompress", "gzip.decompress", "brotli.decompress",
+              "zstandard.decompress", "np.load", "numpy.load", "torch.load", "pickle.load", "pickle.loads"}) &&
+      !call.all.any(kVal | kTrain)) {
+    result.absorb(call.all);
+    result.taint |= kStored;
+    return true;
+  }
+  if (one_of(call.written, {"lzma.compress", "zlib.compress", "bz2.compress", "brotli.compress"}) && call.all.any(kVal)) {
+    result.absorb(call.all);
+    result.taint |= kStored;
+    return true;
+  }
   if (call.name == "encode") {
     result.absorb(call.callee);
     result.taint |= kByteText;

@@ -134,6 +134,15 @@ Value Interpreter::eval_comparison(int32_t node) {
     result.taint |= kOracle;
   }
   if (values.size() != 2 || operators.empty()) return result;
+  if (operators[0] == "==" || operators[0] == "!=") {
+    // Logits of a loaded model are no stored tokens.
+    const auto stored = [](const Value& v) { return v.any(kStored) && !v.any(kModel); };
+    if ((stored(values[0]) && values[1].is(kTarget | kVal) && !values[1].any(kStored)) ||
+        (stored(values[1]) && values[0].is(kTarget | kVal) && !values[0].any(kStored))) {
+      Event& event = note(EventKind::kStoredMatch, node, result);
+      result.origins.add(event.id);
+    }
+  }
   const Value &a = values[0], &b = values[1];
   const std::string& op = operators[0];
   Tri t = Tri::kUnknown;

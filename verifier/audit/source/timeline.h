@@ -47,6 +47,7 @@ enum class EventKind : uint8_t {
   kCalibration,  ///< quantisation looks at tokens
   kPrint,        ///< a score is printed
   kTrainingEnd,  ///< a loop that trains on training tokens ends
+  kStoredMatch,  ///< what a file holds is compared with the true token
   kSpan,         ///< losses of a tensor that is optimised are cut out, or a mask is set; text: the index
 };
 

@@ -47,6 +47,7 @@ enum Taint : uint32_t {
   kByteText = 1u << 19,  ///< encoded text
   kOpen = 1u << 20,      ///< a switch that is off by default, in a record without logs: it may have been on
   kRank = 1u << 21,     ///< depends on which process this is
+  kStored = 1u << 22,   ///< unpacked from a file that is no shard of tokens
 };
 
 /// A small set of event numbers. Numbers beyond the last share it, which only ever loses precision.

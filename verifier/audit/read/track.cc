@@ -1,4 +1,4 @@
-#include "verifier/audit/check/track.h"
+#include "verifier/audit/read/track.h"
 
 #include "verifier/audit/read/text.h"
 
