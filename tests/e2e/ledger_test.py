@@ -284,6 +284,59 @@ class Ledger(Case):
         self.assertTrue(verifies(encoding, base64.b64decode(envelope["signatures"][0]["sig"])))
         self.assertEqual(json.loads(payload), statement(0))
 
+    def readme_commands(self, *words):
+        """The block of ledger/README.md with these words, as it stands, in a folder where the log is LOG; its output."""
+        [block] = [b for b in re.findall(r"^```sh\n(.*?)^```", (SOURCE / "ledger" / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+                   if all(w in b for w in words)]
+        commands = "\n".join(line for line in block.splitlines() if not line.startswith(("pip install", "apt-get")))
+        # What `pip install` would give, from the wheel that ci/setup has fetched; Debian's Python has its dependency.
+        for wheel in (SOURCE / "build" / "dsse").glob("*.whl"):
+            shutil.unpack_archive(wheel, self.folder / "site", "zip")
+        tools = self.folder / "bin"
+        tools.mkdir(exist_ok=True)
+        for name, target in (("fairway", Fairway.path), ("python3", "/usr/bin/python3")):
+            if not (tools / name).exists():
+                os.symlink(target, tools / name)
+        return subprocess.run(["bash", "-euo", "pipefail", "-c", commands], capture_output=True, text=True, cwd=self.folder, timeout=harness.TIMEOUT_S,
+                              env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHONPATH": str(self.folder / "site")})
+
+    def readme_log(self):
+        self.log = self.folder / "LOG"
+        self.vkey = self.ok("ledger", "init", self.log, "--origin", ORIGIN).stdout.strip()
+        self.append(2)
+
+    @unittest.skipUnless(shutil.which("openssl") and shutil.which("xxd"), "no openssl or xxd here")
+    def test_the_readmes_openssl_commands_verify_a_checkpoint_and_refuse_a_changed_one(self):
+        self.readme_log()
+        done = self.readme_commands("openssl pkeyutl -verify")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("Verified Successfully", done.stdout)
+        checkpoint = self.log / "checkpoint"
+        checkpoint.write_text(checkpoint.read_text().replace("\n2\n", "\n3\n"))
+        self.assertNotEqual(self.readme_commands("openssl pkeyutl -verify").returncode, 0)
+
+    @unittest.skipUnless(any((SOURCE / "build" / "dsse").glob("*.whl")), "no wheel in build/dsse; ci/setup fetches it")
+    def test_a_dsse_library_that_is_not_ours_verifies_an_entrys_bundle_and_refuses_a_changed_one(self):
+        self.readme_log()
+        done = self.readme_commands("securesystemslib")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout.splitlines(), [f"{digest('container 0')} seed_7/container", f"{digest('artifact 0')} seed_7/artifact"])
+        # Another log's key, and a bundle that says something else under the same signature.
+        own = (self.log / "log.vkey").read_text()
+        (self.log / "log.vkey").write_text(self.ok("ledger", "init", self.folder / "other", "--origin", ORIGIN).stdout)
+        self.assertNotEqual(self.readme_commands("securesystemslib").returncode, 0)
+        (self.log / "log.vkey").write_text(own)
+        bundle = json.loads(self.ok("ledger", "export", self.log, "--bundle", "0").stdout)
+        payload = base64.b64decode(bundle["dsseEnvelope"]["payload"]).replace(b'"verdict":"pass"', b'"verdict":"fail"')
+        bundle["dsseEnvelope"]["payload"] = base64.b64encode(payload).decode()
+        (self.folder / "forged.json").write_text(json.dumps(bundle))
+        (self.folder / "bin" / "fairway").unlink()
+        (self.folder / "bin" / "fairway").write_text(f"#!/bin/sh\ncat {self.folder}/forged.json\n")
+        (self.folder / "bin" / "fairway").chmod(0o755)
+        done = self.readme_commands("securesystemslib")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("VerificationError", done.stderr)
+
     @unittest.skipUnless(shutil.which("go") and (GO_PACKAGES / "src" / "golang.org" / "x" / "mod" / "sumdb").is_dir(),
                          "no go or no golang-golang-x-mod-dev here")
     def test_gos_tlog_and_note_packages_verify_the_log_and_its_proofs(self):
