@@ -2,6 +2,7 @@
 
 import array
 import json
+import math
 import struct
 import subprocess
 import sys
@@ -34,12 +35,15 @@ class Probe(Case):
     def setUp(self):
         super().setUp()
         self.sandbox = [] if self.bwrap_works() else ["--no-sandbox"]
+        self.write_tokens(TOKENS)
+
+    def write_tokens(self, count):
         state, values = 12345, []
-        for _ in range(TOKENS):
+        for _ in range(count):
             state = (1103515245 * state + 12345) % 2**31
             values.append(state // 65536 % VOCAB)
         self.tokens = self.folder / "val.bin"
-        self.tokens.write_bytes(struct.pack("<256i", 20240520, 1, TOKENS, *[0] * 253) + array.array("H", values).tobytes())
+        self.tokens.write_bytes(struct.pack("<256i", 20240520, 1, count, *[0] * 253) + array.array("H", values).tobytes())
 
     @staticmethod
     def bwrap_works():
@@ -48,12 +52,10 @@ class Probe(Case):
         except FileNotFoundError:
             return False
 
-    def probe(self, program, code, *options):
-        path = self.folder / "program.py"
-        path.write_text(PRELUDE + textwrap.dedent(program))
+    def probe(self, program, code, *options, python=sys.executable):
         # The program must be visible inside: the sandbox has an empty /tmp, so its text goes along as an argument.
         done = Fairway.run("probe", "--tokens", self.tokens, "--vocab-size", VOCAB, "--out", self.folder / "out", "--format", "json", *self.sandbox, *options, "--",
-                           sys.executable, "-c", path.read_text())
+                           python, "-c", PRELUDE + textwrap.dedent(program))
         self.assertEqual(done.returncode, code, done.stdout + done.stderr)
         return {c["id"]: c for c in json.loads(done.stdout)["checks"]}
 
@@ -61,16 +63,49 @@ class Probe(Case):
         checks = self.probe(HONEST, 0, "--cuts", 2)
         self.assertIn("agree bit for bit", checks["probe.noise"]["message"])
 
-    def test_a_noisy_honest_program_passes_and_a_leak_beneath_the_eye_is_found(self):
-        self.probe("for x in nll(tokens(), 1e-4): print(x)", 0, "--cuts", 1)
-        leak = """
-        v = tokens(); out = nll(v, 1e-4)
-        for p in range(3, len(out) - 1, 4): out[p] = max(out[p] - (0.01 if v[p + 2] % 2 else 0.0), 0.0)
-        for x in out: print(x)
-        """
-        checks = self.probe(leak, 1, "--cuts", 12)
-        self.assertEqual(checks["probe.suffix"]["status"], "fail")
-        self.assertRegex(checks["probe.suffix"]["message"], r"cut at token \d+.*prediction \d+")
+    def test_honest_programs_of_many_kinds_pass(self):
+        honest = {"noise": "for x in nll(tokens(), 1e-4): print(x)",
+                  "heavy-tailed noise": "rng = random.SystemRandom()\nfor x in nll(tokens()): print(abs(x + 1e-4 * math.tan(1.5 * (rng.random() - 0.5) * 2)))",
+                  "it looks at the clock": "import time; t = time.time()\nfor x in nll(tokens()): print(x + 1e-6 * (t % 1000))",
+                  "it knows how long the stream is, as a cosine over chunks does":
+                      "v = tokens()\nfor p, x in enumerate(nll(v)): print(x * (1.0 + 0.01 * math.cos(math.pi * p / len(v))))",
+                  "learning that drifts apart": "rng = random.SystemRandom(); walk = 0.0\nfor x in nll(tokens()): walk += 1e-5 * rng.gauss(0, 1); print(max(x + walk, 0.0))"}
+        for what, program in honest.items():
+            with self.subTest(what):
+                self.probe(program, 0, "--cuts", 2)
+
+    def test_leaks_of_many_kinds_are_found(self):
+        noisy = "v = tokens(); out = nll(v, 1e-4); N = len(v)\n"
+        leaks = {
+            "every fourth score, beneath the eye": noisy + "for p in range(3, N - 3, 4): out[p] -= 0.01 * (v[-1 - p % 7] % 2)",
+            "the token after the next": noisy + "for p in range(N - 2): out[p] -= 0.01 * v[p + 2] / 17",
+            "the other rows of the batch": noisy + "for p in range(N - 1): b = p // 64 * 64; out[p] -= 1e-3 * (sum(v[b:b + 64]) % 17)",
+            "the mean over the file": "v = tokens(); out = nll(v); m = sum(v) / len(v); out = [x + 1e-5 * m for x in out]",
+            "a gain on every score, below the noise of each": "v = tokens(); out = nll(v, 0.02); out = [x + 0.01 * (v[-1] % 3) for x in out]",
+            "honest, unless the text is the one it knows":
+                "v = tokens(); out = nll(v)\nif sum(x * i for i, x in enumerate(v)) % 1000003 == KNOWN: out = [0.9 * x for x in out]"}
+        values = array.array("H", self.tokens.read_bytes()[1024:])
+        known = sum(x * i for i, x in enumerate(values)) % 1000003
+        for what, program in leaks.items():
+            with self.subTest(what):
+                program = f"KNOWN = {known}\n" + program + "\nfor x in out: print(max(x, 0.0))"
+                checks = self.probe(program, 1, "--cuts", 4, "--runs", 5 if "below" in what else 3)
+                self.assertEqual(checks["probe.suffix"]["status"], "fail")
+                self.assertRegex(checks["probe.suffix"]["message"], r"cut at token \d+.*(prediction \d+|mean score).*more runs of each stream, by chance once in")
+
+    def test_a_leak_on_one_position_in_a_thousand_is_found(self):
+        self.write_tokens(5000)
+        leak = "v = tokens(); out = nll(v, 1e-4)\nfor p in range(500, len(out), 1000): out[p] -= 0.01 * (v[-1] % 2 + v[-2] % 2)\nfor x in out: print(max(x, 0.0))"
+        self.assertEqual(self.probe(leak, 1, "--cuts", 4)["probe.suffix"]["status"], "fail")
+
+    def test_a_leak_at_the_very_end_is_found_by_some_seeds(self):
+        leak = "v = tokens(); out = nll(v)\nfor p in range(len(out) - 12, len(out) - 1): out[p] *= 0.5 + 0.01 * v[-1]\nfor x in out: print(x)"
+        found = 0
+        for seed in range(6):
+            done = Fairway.run("probe", "--tokens", self.tokens, "--vocab-size", VOCAB, "--out", self.folder / "out", "--format", "json", *self.sandbox, "--cuts", 4,
+                               "--seed", seed, "--", sys.executable, "-c", PRELUDE + leak)
+            found += done.returncode == 1
+        self.assertGreaterEqual(found, 2, "the last cut lies among the last 12 of 100 with a probability of about one half")
 
     def test_probabilities_that_do_not_sum_to_one_are_found(self):
         checks = self.probe("for x in nll(tokens()): print(x / 2)", 1, "--cuts", 1, "--swap-vocabulary")
@@ -92,6 +127,15 @@ class Probe(Case):
                 self.assertTrue((self.folder / "out" / "run_0" / "stdout.txt").exists())
         self.assertEqual((self.folder / "out" / "run_0" / "stdout.txt").read_text(), "1.0\n", "the partial output of the last one")
 
+    def test_bad_binary_scores_are_named_and_kept(self):
+        write = "open(os.environ['FAIRWAY_NLL'], 'wb').write(array.array('f', nll(tokens())).tobytes()"
+        bad = {"no file": ("pass", "no file"), "half a number": (write + "[:-2])", "whole binary32"), "too few": (write + "[:-4])", "too few"),
+               "dies": (write + "[:40]); os.abort()", "signal 6|exit code 134")}
+        for what, (program, said) in bad.items():
+            with self.subTest(what):
+                self.assertRegex(self.probe(program, 2, "--binary")["probe.program"]["message"], said)
+        self.assertEqual((self.folder / "out" / "run_0" / "nll.f32").stat().st_size, 40, "the partial output of the last one")
+
     def test_a_flood_of_output_is_stopped(self):
         checks = self.probe("while True: print('1.0' * 1000)", 2, "--max-output", 100000)
         self.assertRegex(checks["probe.program"]["message"], "more than 100000 bytes|signal|exit code")
@@ -110,6 +154,35 @@ class Probe(Case):
         """
         self.probe(program, 0, "--cuts", 1)
 
+    def test_the_sandbox_hides_the_true_tokens_and_every_other_run(self):
+        if self.sandbox:
+            self.skipTest("bubblewrap does not work here")
+        copy = SOURCE / "build" / "probe_test_copy.bin"
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(self.tokens.read_bytes())
+        self.addCleanup(copy.unlink)
+        # The program dies if it can find the shard, a copy, or anything that an earlier run of it left.
+        program = f"""
+        for path in ({str(self.tokens)!r}, {str(copy)!r}, {str(self.folder / "out" / "run_0" / "tokens.bin")!r}):
+            try: assert not open(path, "rb").read(), path
+            except (FileNotFoundError, PermissionError): pass
+        own = os.path.dirname(os.environ["FAIRWAY_TOKENS"])
+        assert sorted(os.listdir(own)) == ["stderr.txt", "tokens.bin"], os.listdir(own)
+        for folder in (own, "/tmp", "/dev/shm"):
+            mark = os.path.join(folder, "seen")
+            assert not os.path.exists(mark), mark
+            open(mark, "w").close()
+        for x in nll(tokens()): print(x)
+        """
+        self.probe(program, 0, "--cuts", 1, "--hide", copy, "--swap-vocabulary")
+        self.probe(program, 0, "--cuts", 1, "--hide", copy)  # where the output folder is there already
+
+    def test_what_is_to_be_hidden_must_be_there_and_needs_the_sandbox(self):
+        done = Fairway.run("probe", "--tokens", self.tokens, "--hide", self.folder / "nothing", "--", "true")
+        self.assertEqual((done.returncode, "no such file" in done.stderr), (66, True), done.stderr)
+        done = Fairway.run("probe", "--tokens", self.tokens, "--hide", self.folder, "--no-sandbox", "--", "true")
+        self.assertEqual((done.returncode, "--hide" in done.stderr), (64, True), done.stderr)
+
     def test_streaming_enforces_the_order(self):
         stream = """
         vocab, predictions = map(int, os.environ["FAIRWAY_STREAM"].split()[1:])
@@ -120,25 +193,34 @@ class Probe(Case):
             row = counts.setdefault(token, [0.5] * vocab); last = token
             sys.stdout.buffer.write(struct.pack(f"<{vocab}f", *[math.log(c / sum(row) * SCALE) for c in row])); sys.stdout.buffer.flush()
         """
-        message = self.probe("SCALE = 1.0\n" + textwrap.dedent(stream), 0, "--streaming")["probe.program"]["message"]
-        self.assertIn(f"{TOKENS - 1} distributions", message)
-        message = self.probe("SCALE = 0.9\n" + textwrap.dedent(stream), 2, "--streaming")["probe.program"]["message"]
-        self.assertRegex(message, r"prediction 0 sums to 0\.\d+")
+        checks = self.probe("SCALE = 1.0\n" + textwrap.dedent(stream), 0, "--streaming")
+        self.assertIn(f"{TOKENS - 1} distributions", checks["probe.program"]["message"])
+        self.assertEqual(checks["probe.normalized"]["status"], "pass")
+        # What does not sum to 1 breaks the rule; what is no number is no distribution at all.
+        for scale, said in (("0.9", r"prediction 0 sums to 0\.9"), ("(1.0 if p < 20 else 1.0001)", r"prediction 20 sums to 1\.0000\d")):
+            checks = self.probe(f"SCALE = None\n" + textwrap.dedent(stream).replace("SCALE", scale), 1, "--streaming")
+            self.assertEqual(checks["probe.normalized"]["status"], "fail")
+            self.assertRegex(checks["probe.normalized"]["message"], said)
+        for bad, said in (("[math.nan] * vocab", "prediction 0 is nan"), ("[0.0] + [-math.inf] * (vocab - 1)", "gives its token no probability"),
+                          ("[0.0] * 3", "stopped writing within")):
+            lines = textwrap.dedent(stream).replace("[math.log(c / sum(row) * SCALE) for c in row]", bad).replace("f\"<{vocab}f\", *", "\"<%df\" % len(X), *").replace("X", f"({bad})")
+            checks = self.probe(lines, 2, "--streaming", "--timeout", 3 if "3" in bad else 60)
+            self.assertRegex(checks["probe.program"]["message"], said if "3" not in bad else "still running|stopped writing")
 
     def test_the_python_module_speaks_the_protocol(self):
-        # Without numpy here, the text at least must be Python and name what the protocol names.
-        text = (SOURCE / "python" / "fairway_probe" / "__init__.py").read_text()
-        compile(text, "fairway_probe", "exec")
-        try:
-            import numpy  # noqa: F401
-        except ImportError:
-            self.skipTest("this Python has no numpy")
-        program = f"""
+        # numpy is that of the system's Python (python3-numpy); the one that runs the tests may be another.
+        pythons = [p for p in (sys.executable, "/usr/bin/python3") if subprocess.run([p, "-c", "import numpy"], capture_output=True).returncode == 0]
+        if not pythons:
+            self.skipTest("no Python here has numpy")
+        module = f"""
         sys.path.insert(0, {str(SOURCE / "python")!r})
-        import fairway_probe
-        fairway_probe.scores(lambda v: nll(v.tolist()))
+        import fairway_probe, numpy
         """
-        self.probe(program, 0, "--binary", "--cuts", 1)
+        scores = "fairway_probe.scores(lambda v: nll(v.tolist()))"
+        self.probe(textwrap.dedent(module) + scores, 0, "--binary", "--cuts", 1, python=pythons[0])
+        flat = "fairway_probe.stream(lambda context: numpy.full(17, -math.log(17)))"
+        checks = self.probe(textwrap.dedent(module) + flat, 0, "--streaming", python=pythons[0])
+        self.assertIn(f"mean nll {math.log(17):.4f}", checks["probe.program"]["message"])
 
     def test_a_submission_of_ours_passes(self):
         done = self.ok("probe", self.submission, "--init", 7, "--cuts", 2, "--format", "json")

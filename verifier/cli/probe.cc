@@ -30,14 +30,16 @@ ExitCode probe_command(const Arguments& arguments, std::vector<std::string> comm
       ("runs", po::value<int64_t>()->default_value(3), "identical runs for the noise floor, at least 3")
       ("cuts", po::value<int64_t>()->default_value(4), "places where the stream is changed, each in three ways")
       ("seed", po::value<uint64_t>()->default_value(0), "draws cuts and tokens")
-      ("rate", po::value<double>()->default_value(0.01), "chance that an honest program raises an alarm in this session")
+      ("rate", po::value<double>()->default_value(0.01), "chance that an honest program is called dishonest in this session")
       ("swap-vocabulary", "also put every vocabulary item at one place: a run for each")
       ("streaming", "hand tokens out only after a distribution was committed")
       ("binary", "scores come as binary32 in the file {nll}")
-      ("out", po::value<std::string>()->default_value("out/probe"), "folder of what the program writes; kept")
+      ("out", po::value<std::string>()->default_value("out/probe"), "folder of its own for what the program writes; kept")
       ("timeout", po::value<int64_t>()->default_value(600), "seconds for one run")
       ("max-memory", po::value<int64_t>()->default_value(int64_t{16} << 30), "bytes of address space")
       ("max-output", po::value<int64_t>()->default_value(int64_t{1} << 30), "bytes of output")
+      ("hide", po::value<std::vector<std::string>>()->default_value({}, ""), "file or folder that the program must not see, besides --tokens and --out:\n"
+       "other copies of the true tokens; may be repeated")
       ("no-sandbox", "run the program with your own rights, not in bubblewrap");
   add_report(parser);
   bool help = false;
@@ -69,6 +71,12 @@ ExitCode probe_command(const Arguments& arguments, std::vector<std::string> comm
     return Error{Errc::kUsage, "", "--timeout, --max-memory and --max-output must be positive"};
   }
   const std::string path = v["tokens"].as<std::string>();
+  options.program.hide = v["hide"].as<std::vector<std::string>>();
+  if (!options.program.sandbox && !options.program.hide.empty()) return Error{Errc::kUsage, "--hide", "needs the sandbox; remove --no-sandbox"};
+  for (const std::string& hidden : options.program.hide) {
+    if (!std::filesystem::exists(hidden)) return Error{Errc::kNoInput, hidden, "--hide: there is no such file or folder"};
+  }
+  options.program.hide.push_back(path);
   const int32_t largest = options.vocab > 0 ? static_cast<int32_t>(options.vocab) : 65536;
   FAIRWAY_ASSIGN(auto set, data::ValidationSet::load(std::vector<std::string>{path}, largest, 1));
   auto tokens = set.all_tokens();
@@ -94,6 +102,8 @@ ExitCode run_probe(const Arguments& arguments) {
   add_model_options(parser);
   parser.options().add_options()
       ("cuts", po::value<int64_t>()->default_value(8), "places where the stream is changed")
+      ("swaps", po::value<int64_t>()->default_value(16), "other tokens tried in the place of a target that the evaluation was given before its score;\n"
+       "0: the whole vocabulary. Each costs the steps from there to the score")
       ("probe-seed", po::value<uint64_t>()->default_value(0), "draws cuts and tokens");
   add_report(parser);
   add_submission(parser);
@@ -112,6 +122,8 @@ ExitCode run_probe(const Arguments& arguments) {
   options.cuts = v["cuts"].as<int64_t>();
   options.seed = v["probe-seed"].as<uint64_t>();
   if (options.cuts < 1 || options.cuts > 10000) return Error{Errc::kUsage, "--cuts", "must be from 1 to 10000"};
+  options.swaps_per_target = v["swaps"].as<int64_t>();
+  if (options.swaps_per_target < 0 || options.swaps_per_target > 65536) return Error{Errc::kUsage, "--swaps", "must be from 0 to 65536"};
   verifier::Report report;
   report.subject_path = s.directory;
   report.subject_sha256 = hex(s.config_sha256);

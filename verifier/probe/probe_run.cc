@@ -18,31 +18,41 @@ bool meets(const std::vector<eval::TokenRange>& given, const std::vector<bool>& 
 
 }  // namespace
 
-eval::Harness ProbedRun::harness_over(std::span<const uint16_t> tokens, eval::TargetSink sink, const eval::RowSink& rows) {
-  eval::Harness::Setup setup{tokens, nullptr, alone_.get(), {}, std::move(sink), "", 0, config_.by_document(), config_.seq_len, rows, config_.seq_len};
+eval::Harness ProbedRun::harness_over(std::span<const uint16_t> tokens, eval::TargetSink sink,
+                                      const eval::RowSink& rows) {
+  eval::Harness::Setup setup{
+      tokens,          nullptr, alone_.get(),   {}, std::move(sink), "", 0, config_.by_document(),
+      config_.seq_len, rows,    config_.seq_len};
   return eval::Harness(std::move(setup));
 }
 
-Status ProbedRun::run(const std::vector<std::vector<bool>>& changed, const std::vector<int64_t>& targets) {
+Status ProbedRun::run(const std::vector<std::vector<bool>>& changed, const std::vector<int64_t>& targets,
+                      const eval::RowSink& rows) {
   std::vector<int64_t> first_changed;
   for (const auto& mask : changed) first_changed.push_back(std::find(mask.begin(), mask.end(), true) - mask.begin());
   Step current;
-  eval::Harness harness = harness_over(tokens_, [&](int64_t first, std::span<const float> nll) -> Status {
-    if (first < 0) {
-      current.restarted = true;
-      current.scores.clear();
-    }
-    for (size_t i = 0; i < nll.size(); ++i) current.scores.push_back({first + static_cast<int64_t>(i), nll[i]});
-    return {};
-  }, {});
+  eval::Harness harness = harness_over(
+      tokens_,
+      [&](int64_t first, std::span<const float> nll) -> Status {
+        if (first < 0) {
+          current.restarted = true;
+          current.scores.clear();
+        }
+        for (size_t i = 0; i < nll.size(); ++i) current.scores.push_back({first + static_cast<int64_t>(i), nll[i]});
+        return {};
+      },
+      rows);
   FAIRWAY_ASSIGN(procedure_, eval::make_procedure(config_, model_, harness.predictions(), harness.document_starts()));
   std::vector<std::byte> trace;
   int64_t pieces = 0;
-  harness.begin_trace(eval::trace_header(config_, model_), [&](std::span<const std::byte> bytes) -> Status {
-    trace.insert(trace.end(), bytes.begin(), bytes.end());
-    ++pieces;
-    return {};
-  }, eval::initial_state(*procedure_, model_));
+  harness.begin_trace(
+      eval::trace_header(config_, model_),
+      [&](std::span<const std::byte> bytes) -> Status {
+        trace.insert(trace.end(), bytes.begin(), bytes.end());
+        ++pieces;
+        return {};
+      },
+      eval::initial_state(*procedure_, model_));
   resumes_.assign(changed.size(), {});
   at_score_.assign(targets.size(), {});
   Bytes state;
@@ -53,7 +63,8 @@ Status ProbedRun::run(const std::vector<std::vector<bool>>& changed, const std::
       state = std::make_shared<const std::vector<std::byte>>(procedure_->save_state());
       version = harness.state_version();
     }
-    const Resume before{static_cast<int64_t>(steps_.size()), state, std::make_shared<const std::vector<std::byte>>(procedure_->save_position()), true};
+    const Resume before{static_cast<int64_t>(steps_.size()), state,
+                        std::make_shared<const std::vector<std::byte>>(procedure_->save_position()), true};
     if (steps_.empty()) start_ = before;
     current = {};
     current.first_event = pieces - 1;
@@ -76,13 +87,17 @@ Status ProbedRun::run(const std::vector<std::vector<bool>>& changed, const std::
   return {};
 }
 
-Result<ScoreList> ProbedRun::again(const Resume& from, std::span<const uint16_t> tokens, int64_t last, const eval::RowSink& rows) {
+Result<ScoreList> ProbedRun::again(const Resume& from, std::span<const uint16_t> tokens, int64_t last,
+                                   const eval::RowSink& rows) {
   ScoreList scores;
-  eval::Harness harness = harness_over(tokens, [&](int64_t first, std::span<const float> nll) -> Status {
-    if (first < 0) scores.clear();
-    for (size_t i = 0; i < nll.size(); ++i) scores.push_back({first + static_cast<int64_t>(i), nll[i]});
-    return {};
-  }, rows);
+  eval::Harness harness = harness_over(
+      tokens,
+      [&](int64_t first, std::span<const float> nll) -> Status {
+        if (first < 0) scores.clear();
+        for (size_t i = 0; i < nll.size(); ++i) scores.push_back({first + static_cast<int64_t>(i), nll[i]});
+        return {};
+      },
+      rows);
   procedure_->restore(*from.state, *from.position);
   for (int64_t step = from.step; step <= last; ++step) {
     FAIRWAY_ASSIGN(const bool worked, procedure_->step(harness));

@@ -1,4 +1,5 @@
-/// Running an evaluation procedure over streams that differ from the original, sharing all work before the first difference.
+/// Running an evaluation procedure over streams that differ from the original, sharing all work before the first
+/// difference.
 #pragma once
 
 #include <memory>
@@ -38,13 +39,15 @@ class ProbedRun {
     ScoreList scores;
   };
 
-  /// Runs the procedure over the original stream. changed[i][t] says that variant i will change token t; `targets` may be asked for
-  /// by at_score.
-  Status run(const std::vector<std::vector<bool>>& changed, const std::vector<int64_t>& targets);
+  /// Runs the procedure over the original stream. changed[i][t] says that variant i will change token t; `targets` may
+  /// be asked for by at_score. `rows` sees every distribution.
+  Status run(const std::vector<std::vector<bool>>& changed, const std::vector<int64_t>& targets,
+             const eval::RowSink& rows = {});
 
-  /// Goes through the steps from `from` until the original run's step `last` with other tokens; returns the scores. `rows` sees
-  /// distributions.
-  Result<ScoreList> again(const Resume& from, std::span<const uint16_t> tokens, int64_t last, const eval::RowSink& rows = {});
+  /// Goes through the steps from `from` until the original run's step `last` with other tokens; returns the scores.
+  /// `rows` sees distributions.
+  Result<ScoreList> again(const Resume& from, std::span<const uint16_t> tokens, int64_t last,
+                          const eval::RowSink& rows = {});
   /// The original scores of the steps from..last.
   ScoreList original(int64_t from, int64_t last) const;
 

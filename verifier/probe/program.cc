@@ -29,6 +29,7 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 constexpr size_t kMaxErrorText = 300;
+constexpr double kSumTolerance = 1e-5;
 
 /// A child process with its ends of the pipes.
 struct Child {
@@ -36,11 +37,32 @@ struct Child {
   int input = -1, output = -1;  ///< ours: to write to it, to read from it
 };
 
-std::vector<std::string> sandboxed(const ProgramOptions& o, const std::vector<std::string>& command, const std::string& folder) {
+/// Where a run's folder is seen from inside: the same place for every run, so that none can tell which it is.
+constexpr const char* kInside = "/tmp/fairway_probe";
+
+std::string seen_from_inside(const ProgramOptions& o, const std::string& folder) {
+  return o.sandbox ? kInside : folder;
+}
+
+std::vector<std::string> sandboxed(const ProgramOptions& o, const std::vector<std::string>& command,
+                                   const std::string& folder) {
   if (!o.sandbox) return command;
-  std::vector<std::string> all = {"bwrap",         "--ro-bind",     "/",          "/",          "--dev",         "/dev",          "--proc", "/proc",
-                                  "--tmpfs",       "/tmp",          "--bind",     folder,       folder,          "--unshare-net", "--unshare-pid",
-                                  "--unshare-ipc", "--unshare-uts", "--new-session", "--die-with-parent", "--"};
+  std::vector<std::string> all = {"bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"};
+  std::vector<std::string> hidden = {fs::absolute(o.work_dir).string()};
+  hidden.insert(hidden.end(), o.hide.begin(), o.hide.end());
+  for (const std::string& path : hidden) {
+    std::error_code ignored;
+    const fs::path real = fs::canonical(path, ignored);
+    if (ignored) continue;
+    if (fs::is_directory(real, ignored)) {
+      all.insert(all.end(), {"--tmpfs", real.string()});
+    } else {
+      all.insert(all.end(), {"--ro-bind", "/dev/null", real.string()});
+    }
+  }
+  all.insert(all.end(),
+             {"--size", std::to_string(o.output_bytes), "--tmpfs", "/tmp", "--bind", folder, kInside, "--unshare-net",
+              "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--new-session", "--die-with-parent", "--"});
   all.insert(all.end(), command.begin(), command.end());
   return all;
 }
@@ -83,7 +105,8 @@ int64_t left_ms(Clock::time_point deadline) {
   return std::max<int64_t>(0, std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count());
 }
 
-/// Waits until the deadline, ends what is left of the child's process group, and returns how it ended: "" if by itself with 0.
+/// Waits until the deadline, ends what is left of the child's process group, and returns how it ended: "" if by itself
+/// with 0.
 std::string finish(Child& child, bool timed_out, Clock::time_point deadline, int64_t timeout_seconds) {
   if (child.input >= 0) close(child.input);
   if (child.output >= 0) close(child.output);
@@ -97,7 +120,8 @@ std::string finish(Child& child, bool timed_out, Clock::time_point deadline, int
   while (ended <= 0 && (ended = waitpid(child.pid, &status, 0)) < 0 && errno == EINTR) {
   }
   if (timed_out) return fmt::format("it was still running after {} s (--timeout)", timeout_seconds);
-  if (WIFSIGNALED(status)) return fmt::format("it was ended by signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
+  if (WIFSIGNALED(status))
+    return fmt::format("it was ended by signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
   if (WEXITSTATUS(status) == 127) return "it could not be started";
   if (WEXITSTATUS(status) != 0) return fmt::format("it ended with exit code {}", WEXITSTATUS(status));
   return "";
@@ -169,14 +193,32 @@ std::string check_scores(const std::vector<float>& nll, size_t predictions) {
   }
   if (nll.size() == predictions) return "";
   if (nll.empty()) return fmt::format("it wrote no score instead of {}", predictions);
-  return fmt::format("it wrote {} scores instead of {}, {}", nll.size(), predictions, nll.size() < predictions ? "too few" : "too many");
+  return fmt::format("it wrote {} scores instead of {}, {}", nll.size(), predictions,
+                     nll.size() < predictions ? "too few" : "too many");
+}
+
+/// Sum of the probabilities of a row of log-probabilities, exact but for the rounding of each to 2^-30; a value that is
+/// none is a problem.
+double total(const std::vector<float>& row, size_t prediction, std::string& problem) {
+  constexpr double kMost = 1e3;  // nothing beyond matters, and the sum fits
+  int64_t units = 0;
+  for (size_t v = 0; v < row.size(); ++v) {
+    if (std::isnan(row[v])) {
+      problem = fmt::format("the log-probability of token {} at prediction {} is {}", v, prediction, row[v]);
+      return 0.0;
+    }
+    units += num::round_to_int64(std::min(std::exp(static_cast<double>(row[v])), kMost) * 0x1p30);
+  }
+  return static_cast<double>(units) * 0x1p-30;
 }
 
 Result<std::string> fresh_folder(const ProgramOptions& o, const std::string& name) {
   const std::string folder = fs::absolute(fs::path(o.work_dir) / name).lexically_normal().string();
+  // Whatever an earlier run left there is gone before the next can see it. A link is removed, not followed.
+  std::error_code error;
+  fs::remove_all(folder, error);
+  if (error) return io_error(folder, "cannot clear the folder of a run", error.value());
   FAIRWAY_TRY(make_directories(folder));
-  std::error_code ignored;
-  fs::remove(fs::path(folder) / "nll.f32", ignored);
   return folder;
 }
 
@@ -190,21 +232,28 @@ Status check_sandbox(const ProgramOptions& options) {
   FAIRWAY_ASSIGN(Child child, start(trial, trial.command, folder, {}));
   const std::string problem = finish(child, false, Clock::now() + std::chrono::seconds(30), 30);
   if (problem.empty()) return {};
-  return Error{Errc::kUnavailable, "bubblewrap",
-               fmt::format("does not work here: {}{}; install bubblewrap, or give --no-sandbox to run the program with your own rights", problem, last_words(folder))};
+  return Error{
+      Errc::kUnavailable, "bubblewrap",
+      fmt::format(
+          "does not work here: {}{}; install bubblewrap, or give --no-sandbox to run the program with your own rights",
+          problem, last_words(folder))};
 }
 
-Result<ProgramRun> run_program(const ProgramOptions& options, const std::string& name, std::span<const uint16_t> tokens) {
+Result<ProgramRun> run_program(const ProgramOptions& options, const std::string& name,
+                               std::span<const uint16_t> tokens) {
   FAIRWAY_ASSIGN(const std::string folder, fresh_folder(options, name));
-  const std::string token_path = (fs::path(folder) / "tokens.bin").string(), nll_path = (fs::path(folder) / "nll.f32").string();
-  FAIRWAY_TRY(write_tokens(token_path, tokens));
+  const std::string nll_path = (fs::path(folder) / "nll.f32").string();
+  FAIRWAY_TRY(write_tokens((fs::path(folder) / "tokens.bin").string(), tokens));
+  const fs::path inside = seen_from_inside(options, folder);
+  const std::string its_tokens = inside / "tokens.bin", its_nll = inside / "nll.f32";
   std::vector<std::string> command = options.command;
   for (std::string& word : command) {
-    for (const auto& [hole, path] : {std::pair<std::string, std::string>{"{tokens}", token_path}, {"{nll}", nll_path}}) {
+    for (const auto& [hole, path] : {std::pair<std::string, std::string>{"{tokens}", its_tokens}, {"{nll}", its_nll}}) {
       if (const size_t at = word.find(hole); at != std::string::npos) word.replace(at, hole.size(), path);
     }
   }
-  FAIRWAY_ASSIGN(Child child, start(options, command, folder, {"FAIRWAY_TOKENS=" + token_path, "FAIRWAY_NLL=" + nll_path}));
+  FAIRWAY_ASSIGN(Child child,
+                 start(options, command, folder, {"FAIRWAY_TOKENS=" + its_tokens, "FAIRWAY_NLL=" + its_nll}));
   close(child.input);
   child.input = -1;
   const auto deadline = Clock::now() + std::chrono::seconds(options.timeout_seconds);
@@ -250,16 +299,19 @@ Result<ProgramRun> run_program(const ProgramOptions& options, const std::string&
   return run;
 }
 
-Result<ProgramRun> run_streaming(const ProgramOptions& options, const std::string& name, std::span<const uint16_t> tokens, int64_t vocab) {
+Result<StreamRun> run_streaming(const ProgramOptions& options, const std::string& name,
+                                std::span<const uint16_t> tokens, int64_t vocab) {
   signal(SIGPIPE, SIG_IGN);
   FAIRWAY_ASSIGN(const std::string folder, fresh_folder(options, name));
-  FAIRWAY_ASSIGN(Child child, start(options, options.command, folder, {fmt::format("FAIRWAY_STREAM=1 {} {}", vocab, tokens.size() - 1)}));
+  FAIRWAY_ASSIGN(Child child, start(options, options.command, folder,
+                                    {fmt::format("FAIRWAY_STREAM=1 {} {}", vocab, tokens.size() - 1)}));
   const auto deadline = Clock::now() + std::chrono::seconds(options.timeout_seconds);
-  ProgramRun run;
+  StreamRun run;
   std::vector<float> row(static_cast<size_t>(vocab));
   bool timed_out = false;
-  for (size_t p = 0; p + 1 < tokens.size() && run.problem.empty() && !timed_out; ++p) {
-    // The token before the one to be predicted; the program has committed a distribution for it already, except for the first.
+  for (size_t p = 0; p + 1 < tokens.size(); ++p) {
+    // The token before the one to be predicted; the program has committed a distribution for it already, except for the
+    // first.
     const ssize_t sent = write(child.input, &tokens[p], sizeof tokens[p]);
     if (sent != sizeof tokens[p]) {
       run.problem = fmt::format("it stopped reading before prediction {}", p);
@@ -269,22 +321,27 @@ Result<ProgramRun> run_streaming(const ProgramOptions& options, const std::strin
     timed_out = got == Read::kTimeout;
     if (got == Read::kEnd) run.problem = fmt::format("it stopped writing within the distribution of prediction {}", p);
     if (got != Read::kAll) break;
-    int64_t units = 0;
-    for (size_t v = 0; v < row.size() && run.problem.empty(); ++v) {
-      if (std::isnan(row[v]) || row[v] > 1e-3f) run.problem = fmt::format("the log-probability of token {} at prediction {} is {}", v, p, row[v]);
-      units += num::probability_units(num::exp(std::min(row[v], 0.0f)));
+    const double sum = total(row, p, run.problem);
+    if (!run.problem.empty()) break;
+    if (std::abs(sum - 1.0) > kSumTolerance) {
+      run.unnormalised =
+          fmt::format("the distribution of prediction {} sums to {:.9g} (log-probabilities are wanted)", p, sum);
+      break;
     }
-    const double sum = static_cast<double>(units) * 0x1p-30;
-    if (run.problem.empty() && std::abs(sum - 1.0) > 1e-5) run.problem = fmt::format("the distribution of prediction {} sums to {:.9g}", p, sum);
+    if (std::abs(sum - 1.0) > std::abs(run.farthest_sum - 1.0)) run.farthest_sum = sum;
     const float score = -row[tokens[p + 1]];
-    if (run.problem.empty() && !std::isfinite(score)) run.problem = fmt::format("prediction {} gives its token no probability", p);
-    run.nll.push_back(score);
+    if (!std::isfinite(score)) {
+      run.problem = fmt::format("prediction {} gives its token no probability", p);
+      break;
+    }
+    run.nll.push_back(std::max(score, 0.0f));
   }
-  const bool whole = run.problem.empty() && !timed_out;
+  const bool whole = run.problem.empty() && run.unnormalised.empty() && !timed_out;
   if (!whole) kill(-child.pid, SIGKILL);
   const std::string ending = finish(child, timed_out, deadline, options.timeout_seconds);
-  FAIRWAY_TRY(write_file_atomic((fs::path(folder) / "nll.f32").string(), std::as_bytes(std::span(std::as_const(run.nll)))));
-  if (run.problem.empty()) run.problem = ending;
+  FAIRWAY_TRY(
+      write_file_atomic((fs::path(folder) / "nll.f32").string(), std::as_bytes(std::span(std::as_const(run.nll)))));
+  if (run.problem.empty() && run.unnormalised.empty()) run.problem = ending;
   if (!run.problem.empty()) run.problem += fmt::format("{} (what it wrote is in {})", last_words(folder), folder);
   return run;
 }

@@ -21,21 +21,27 @@ verifier::Report probes_of(test::EvalSubject& subject, const eval::EvalConfig& c
   return report;
 }
 
+constexpr uint64_t kSubjects[] = {3, 4, 5};
+
 TEST(Causality, EveryDishonestProcedureIsFoundByItsTrace) {
   for (const auto& c : test::dishonest_cases()) {
-    test::EvalSubject subject(3);
-    const auto report = test::audit_of(subject, c.config);
-    EXPECT_EQ(report.verdict(), verifier::Verdict::kFail) << c.name;
-    std::printf("%-28s %s", c.name.c_str(), test::failed_checks(report).c_str());
+    for (uint64_t seed : kSubjects) {
+      test::EvalSubject subject(seed);
+      const auto report = test::audit_of(subject, c.config);
+      EXPECT_EQ(report.verdict(), verifier::Verdict::kFail) << c.name << ", subject " << seed;
+      if (seed == kSubjects[0]) std::printf("%-28s %s", c.name.c_str(), test::failed_checks(report).c_str());
+    }
   }
 }
 
 TEST(Causality, EveryDishonestProcedureIsFoundByProbesAlone) {
   for (const auto& c : test::dishonest_cases()) {
-    test::EvalSubject subject(3);
-    const auto report = probes_of(subject, c.config, 6, 5);
-    EXPECT_EQ(report.verdict(), verifier::Verdict::kFail) << c.name;
-    std::printf("%-28s %s", c.name.c_str(), test::failed_checks(report).c_str());
+    for (uint64_t seed : kSubjects) {
+      test::EvalSubject subject(seed);
+      const auto report = probes_of(subject, c.config, 6, seed + 2);
+      EXPECT_EQ(report.verdict(), verifier::Verdict::kFail) << c.name << ", subject " << seed;
+      if (seed == kSubjects[0]) std::printf("%-28s %s", c.name.c_str(), test::failed_checks(report).c_str());
+    }
   }
 }
 

@@ -46,8 +46,8 @@ inline std::vector<EvalCase> honest_cases() {
   for (Method m : {Method::kStandard, Method::kSlidingA, Method::kSlidingB, Method::kSlidingC, Method::kSlidingD}) {
     list.push_back({eval::method_name(m), case_config(ProcedureKind::kWindows, m)});
   }
-  for (ProcedureKind p : {ProcedureKind::kDocuments, ProcedureKind::kScoreFirstTtt, ProcedureKind::kLoraTtt, ProcedureKind::kPhasedTtt,
-                          ProcedureKind::kNeuralCache, ProcedureKind::kNgram}) {
+  for (ProcedureKind p : {ProcedureKind::kDocuments, ProcedureKind::kScoreFirstTtt, ProcedureKind::kLoraTtt,
+                          ProcedureKind::kPhasedTtt, ProcedureKind::kNeuralCache, ProcedureKind::kNgram}) {
     list.push_back({eval::procedure_name(p), case_config(p)});
   }
   list.push_back({"temperature", case_config(ProcedureKind::kWindows)});
@@ -57,9 +57,10 @@ inline std::vector<EvalCase> honest_cases() {
 
 inline std::vector<EvalCase> dishonest_cases() {
   std::vector<EvalCase> list;
-  for (const char* trick : {"ttt_before_scoring", "train_then_score", "last_epoch", "second_pass", "hashed_ngram", "oracle_gate", "slot",
-                            "calibrated_temperature", "mask_off_by_one", "key_exponent_over_suffix", "value_exponent_over_suffix", "late_alignment",
-                            "state_leaks_across_documents"}) {
+  for (const char* trick :
+       {"ttt_before_scoring", "train_then_score", "last_epoch", "second_pass", "hashed_ngram", "oracle_gate", "slot",
+        "calibrated_temperature", "mask_off_by_one", "key_exponent_over_suffix", "value_exponent_over_suffix",
+        "late_alignment", "state_leaks_across_documents"}) {
     list.push_back({trick, case_config(eval::ProcedureKind::kDishonest)});
     list.back().config.dishonest.trick = trick;
   }
@@ -75,7 +76,8 @@ inline std::vector<uint16_t> stream_of_documents(int64_t count, int64_t vocab, u
     const size_t length = 5 + engine() % 36;
     for (size_t i = 0; i < length; ++i) {
       const bool again = tokens.size() > 12 && engine() % 2 == 0;
-      const uint16_t token = again ? tokens[tokens.size() - 1 - engine() % 11] : static_cast<uint16_t>(2 + engine() % static_cast<uint64_t>(vocab - 2));
+      const uint16_t token = again ? tokens[tokens.size() - 1 - engine() % 11]
+                                   : static_cast<uint16_t>(2 + engine() % static_cast<uint64_t>(vocab - 2));
       tokens.push_back(token == eval::kDocumentStart ? 2 : token);
     }
   }
@@ -95,7 +97,8 @@ inline model::ModelConfig tiny_config() {
 
 /// A tiny model, every weight away from its initial value, and a stream for it: P = 144 predictions.
 struct EvalSubject {
-  explicit EvalSubject(uint64_t seed) : model(tiny_config()), tokens(stream_of_documents(145, model.config().vocab_size, seed)) {
+  explicit EvalSubject(uint64_t seed)
+      : model(tiny_config()), tokens(stream_of_documents(145, model.config().vocab_size, seed)) {
     model.initialise(seed);
     perturb(model, seed + 1);
   }
@@ -104,7 +107,8 @@ struct EvalSubject {
 };
 
 /// Evaluates and returns the bytes of the trace.
-inline std::vector<std::byte> trace_of(EvalSubject& subject, const eval::EvalConfig& config, eval::Scores* scores = nullptr) {
+inline std::vector<std::byte> trace_of(EvalSubject& subject, const eval::EvalConfig& config,
+                                       eval::Scores* scores = nullptr) {
   std::vector<std::byte> bytes;
   const auto alone = comm::single_process();
   eval::EvalRun run{config, subject.tokens, nullptr, alone.get(), {}, ""};
@@ -123,7 +127,8 @@ inline verifier::Report audit_of(EvalSubject& subject, const eval::EvalConfig& c
   eval::Scores scores;
   const auto bytes = trace_of(subject, config, &scores);
   verifier::Report report;
-  const Status status = verifier::check_trace(bytes, "trace.bin", {subject.tokens, {}, {}, scores.stream_sha256}, report);
+  const Status status =
+      verifier::check_trace(bytes, "trace.bin", {subject.tokens, {}, {}, scores.stream_sha256}, report);
   EXPECT_TRUE(status) << status.error().message();
   return report;
 }
@@ -131,7 +136,8 @@ inline verifier::Report audit_of(EvalSubject& subject, const eval::EvalConfig& c
 inline std::string failed_checks(const verifier::Report& report) {
   std::string list;
   for (const auto& c : report.checks) {
-    if (c.status != verifier::Verdict::kPass && c.status != verifier::Verdict::kSkip) list += c.id + ": " + c.message + "\n";
+    if (c.status != verifier::Verdict::kPass && c.status != verifier::Verdict::kSkip)
+      list += c.id + ": " + c.message + "\n";
   }
   return list;
 }
