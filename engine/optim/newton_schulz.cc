@@ -3,14 +3,11 @@
 #include <cstring>
 
 #include "kernels/cpu/parallel.h"
-#include "kernels/num/float_bits.h"
+#include "kernels/ops/muon.h"
 #include "kernels/rows.h"
 
 namespace fairway::optim {
 namespace {
-
-constexpr float kA = 3.4445f, kB = -4.7750f, kC = 2.0315f;
-constexpr float kNormEps = 1e-7f;
 
 void transpose(const float* in, int64_t rows, int64_t columns, float* out) {
   kernels::parallel_ranges(columns, 64, [&](int64_t begin, int64_t end) {
@@ -32,9 +29,8 @@ bool iterate(float* x, int64_t m, int64_t n, int64_t steps, kernels::Products pr
   const int bits = kernels::bits_of_products(products);
   kernels::SumOfSquares squares;
   if (!squares.add({x, static_cast<size_t>(m * n)})) return false;
-  const float norm = static_cast<float>(num::sqrt(squares.total()));
-  const float divisor = norm + kNormEps;
-  each(m * n, [&](int64_t i) { x[i] = x[i] / divisor; });
+  const float divisor = ops::newton_schulz_divisor(squares.total());
+  each(m * n, [&](int64_t i) { x[i] = ops::newton_schulz_input(x[i], divisor); });
   s.gram.resize(static_cast<size_t>(m * m));
   s.gram2.resize(static_cast<size_t>(m * m));
   s.product.resize(static_cast<size_t>(m * n));
@@ -45,11 +41,11 @@ bool iterate(float* x, int64_t m, int64_t n, int64_t steps, kernels::Products pr
     // A is symmetric to the last bit, so its rows are its columns and A A is a product of rows with rows.
     if (!kernels::quantise_rows(a, m, m, m, bits, s.rows)) return false;
     kernels::exact_matmul_self(s.rows, products, a2, m);
-    each(m * m, [&](int64_t i) { a2[i] = kB * a[i] + kC * a2[i]; });
+    each(m * m, [&](int64_t i) { a2[i] = ops::newton_schulz_polynomial(a[i], a2[i]); });
     if (!kernels::quantise_rows(a2, m, m, m, bits, s.rows)) return false;
     if (!kernels::quantise_columns(x, m, n, n, bits, s.columns)) return false;
     kernels::exact_matmul(s.rows, s.columns, products, px, n);
-    each(m * n, [&](int64_t i) { x[i] = kA * x[i] + px[i]; });
+    each(m * n, [&](int64_t i) { x[i] = ops::newton_schulz_next(x[i], px[i]); });
   }
   return true;
 }

@@ -5,6 +5,7 @@
 #include "kernels/check.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/num/exact_sum.h"
+#include "kernels/ops/elementwise.h"
 
 namespace fairway::kernels {
 namespace {
@@ -74,7 +75,7 @@ bool accumulate_products(const float* a, const float* b, int64_t rows, int64_t n
   return over_channels(
       rows, n, limit,
       [&](int64_t r, int64_t c0, int64_t width, float* out) {
-        for (int64_t c = 0; c < width; ++c) out[c] = a[r * n + c0 + c] * b[r * n + c0 + c];
+        for (int64_t c = 0; c < width; ++c) out[c] = ops::product_term(a[r * n + c0 + c], b[r * n + c0 + c]);
       },
       [&](int64_t) { return acc; });
 }
@@ -99,7 +100,7 @@ bool accumulate_gathered(const float* g, const uint16_t* ids, int64_t rows, int6
 
 void accumulated_mean(const int64_t* acc, int64_t count, float divisor, float* g) {
   parallel_ranges(count, kElements, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) g[i] = (static_cast<float>(acc[i]) * 0x1p-30f) / divisor;
+    for (int64_t i = begin; i < end; ++i) g[i] = ops::mean_gradient(acc[i], divisor);
   });
 }
 

@@ -6,6 +6,7 @@
 #include "kernels/check.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/num/half.h"
+#include "kernels/ops/elementwise.h"
 #include "kernels/ops/rope.h"
 
 namespace fairway::kernels {
@@ -24,7 +25,7 @@ void over_rows(int64_t rows, int64_t n, const Body& body) {
 void mix(const float* x, const float* x0, const float* m0, const float* m1, int64_t rows, int64_t n, float* u) {
   over_rows(rows, n, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      for (int64_t c = 0; c < n; ++c) u[r * n + c] = m0[c] * x[r * n + c] + m1[c] * x0[r * n + c];
+      for (int64_t c = 0; c < n; ++c) u[r * n + c] = ops::mixed(x[r * n + c], m0[c], x0[r * n + c], m1[c]);
     }
   });
 }
@@ -32,7 +33,7 @@ void mix(const float* x, const float* x0, const float* m0, const float* m1, int6
 void scaled_add(const float* x, const float* s, const float* a, int64_t rows, int64_t n, float* y) {
   over_rows(rows, n, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      for (int64_t c = 0; c < n; ++c) y[r * n + c] = x[r * n + c] + s[c] * a[r * n + c];
+      for (int64_t c = 0; c < n; ++c) y[r * n + c] = ops::add_scaled(x[r * n + c], s[c], a[r * n + c]);
     }
   });
 }
@@ -40,83 +41,70 @@ void scaled_add(const float* x, const float* s, const float* a, int64_t rows, in
 void scale_channels(const float* x, const float* s, int64_t rows, int64_t n, float* y) {
   over_rows(rows, n, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      for (int64_t c = 0; c < n; ++c) y[r * n + c] = s[c] * x[r * n + c];
+      for (int64_t c = 0; c < n; ++c) y[r * n + c] = ops::scaled(x[r * n + c], s[c]);
     }
   });
 }
 
 void scale(const float* x, float s, int64_t count, float* y) {
   parallel_ranges(count, kElements, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) y[i] = s * x[i];
+    for (int64_t i = begin; i < end; ++i) y[i] = ops::scaled(x[i], s);
   });
 }
 
 void scale_rows(const float* x, const float* s, int64_t rows, int64_t n, float* y) {
   over_rows(rows, n, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      for (int64_t c = 0; c < n; ++c) y[r * n + c] = s[r] * x[r * n + c];
+      for (int64_t c = 0; c < n; ++c) y[r * n + c] = ops::scaled(x[r * n + c], s[r]);
     }
   });
 }
 
 void add(const float* x, const float* a, int64_t count, float* y) {
   parallel_ranges(count, kElements, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) y[i] = x[i] + a[i];
+    for (int64_t i = begin; i < end; ++i) y[i] = ops::added(x[i], a[i]);
   });
 }
 
 void add_scaled(const float* x, float s, const float* a, int64_t count, float* y) {
   parallel_ranges(count, kElements, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) y[i] = x[i] + s * a[i];
+    for (int64_t i = begin; i < end; ++i) y[i] = ops::add_scaled(x[i], s, a[i]);
   });
 }
 
 void mix_scalars(const float* a, float s0, const float* b, float s1, int64_t count, float* y) {
   parallel_ranges(count, kElements, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) y[i] = s0 * a[i] + s1 * b[i];
+    for (int64_t i = begin; i < end; ++i) y[i] = ops::mixed(a[i], s0, b[i], s1);
   });
 }
 
 void add_to(const float* x, int64_t count, float* y) {
   parallel_ranges(count, kElements, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) y[i] = y[i] + x[i];
+    for (int64_t i = begin; i < end; ++i) y[i] = ops::added(y[i], x[i]);
   });
 }
 
 void relu_squared(const float* a, int64_t count, float* h) {
   parallel_ranges(count, kElements, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      float positive = a[i] > 0.0f ? a[i] : 0.0f;
-      h[i] = positive * positive;
-    }
+    for (int64_t i = begin; i < end; ++i) h[i] = ops::relu_squared(a[i]);
   });
 }
 
 void relu_squared_backward(const float* a, const float* dh, int64_t count, float* da) {
   parallel_ranges(count, kElements, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      // Selected after the product: 0 * dh would be -0 for a negative dh and a NaN for an infinite one.
-      float slope = (2.0f * a[i]) * dh[i];
-      da[i] = a[i] > 0.0f ? slope : 0.0f;
-    }
+    for (int64_t i = begin; i < end; ++i) da[i] = ops::relu_squared_gradient(a[i], dh[i]);
   });
 }
 
 void leaky_relu_squared(const float* a, float slope, int64_t count, float* h) {
   parallel_ranges(count, kElements, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const float b = a[i] > 0.0f ? a[i] : slope * a[i];
-      h[i] = b * b;
-    }
+    for (int64_t i = begin; i < end; ++i) h[i] = ops::leaky_relu_squared(a[i], slope);
   });
 }
 
 void leaky_relu_squared_backward(const float* a, float slope, const float* dh, int64_t count, float* da) {
   parallel_ranges(count, kElements, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const float f = a[i] > 0.0f ? 1.0f : slope;
-      da[i] = ((2.0f * (f * a[i])) * f) * dh[i];
-    }
+    for (int64_t i = begin; i < end; ++i) da[i] = ops::leaky_relu_squared_gradient(a[i], slope, dh[i]);
   });
 }
 
@@ -155,7 +143,7 @@ void scale_heads(const float* x, const float* g, int64_t tokens, int64_t heads, 
   over_rows(tokens, heads * head_dim, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin * heads; i < end * heads; ++i) {
       const float gain = g[i % heads];
-      for (int64_t d = 0; d < head_dim; ++d) y[i * head_dim + d] = gain * x[i * head_dim + d];
+      for (int64_t d = 0; d < head_dim; ++d) y[i * head_dim + d] = ops::scaled(x[i * head_dim + d], gain);
     }
   });
 }

@@ -7,6 +7,7 @@
 #include "kernels/cpu/dispatch.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/ops/rms_norm.h"
+#include "kernels/ops/sum_of_squares.h"
 
 namespace fairway::kernels {
 namespace {
@@ -22,7 +23,7 @@ bool all_rows(int64_t rows, int64_t n, const Body& body) {
   return ok;
 }
 
-constexpr int64_t kNormRow = 4096;
+constexpr int64_t kNormRow = ops::kSquareRow;
 
 }  // namespace
 
@@ -73,12 +74,10 @@ double SumOfSquares::total() const {
   double max = 0.0;
   for (double v : rows_->values) max = v > max ? v : max;
   if (max == 0.0) return 0.0;
-  // 2^E with max = f * 2^E, f in [1/2, 1), from the bits; row values are normal (at least 2^-248) or zero.
-  const int32_t exponent = static_cast<int32_t>(num::bits_of(max) >> 52) - 1022;
-  const double unit = num::pow2_f64(40 - exponent);
+  const int32_t exponent = ops::square_exponent(max);
   int64_t sum = 0;
-  for (double v : rows_->values) sum += num::round_to_int64(v * unit);
-  return static_cast<double>(sum) * num::pow2_f64(exponent - 40);
+  for (double v : rows_->values) sum += ops::square_units(v, exponent);
+  return ops::square_total(sum, exponent);
 }
 
 }  // namespace fairway::kernels

@@ -1,19 +1,11 @@
-#include "kernels/cuda/functions.h"
+#include "kernels/cuda/bodies/functions.h"
 
-#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/start.cuh"
 
 namespace fairway::cuda {
-namespace {
 
-template <class Body>
-void one_per_thread(Device& device, const Body& values) {
-  launch(device, values, (values.count + Body::kThreads - 1) / Body::kThreads);
-}
-
-}  // namespace
-
-void evaluate(Device& device, const FunctionValues& values) { one_per_thread(device, values); }
-void evaluate(Device& device, const Scalar64Values& values) { one_per_thread(device, values); }
-void evaluate(Device& device, const NormalValues& values) { one_per_thread(device, values); }
+template void start(Device&, const FunctionValues&);
+template void start(Device&, const Scalar64Values&);
+template void start(Device&, const NormalValues&);
 
 }  // namespace fairway::cuda

@@ -5,6 +5,7 @@
 ///
 ///   static constexpr int kThreads   threads per block, a multiple of 32
 ///   using Shared                    the block's shared memory, `NoShared` for none
+///   blocks()                        how many blocks a launch has
 ///   template <class G> FAIRWAY_BODY void operator()(G& g) const
 ///
 /// and G offers

@@ -22,7 +22,8 @@ constexpr size_t shared_bytes() {
 constexpr size_t kPlainSharedBytes = 48 * 1024;
 
 template <class Body>
-void launch(Device& device, const Body& body, int64_t blocks) {
+void launch(Device& device, const Body& body) {
+  const int64_t blocks = body.blocks();
   if (blocks == 0) return;
   FAIRWAY_CHECK(blocks > 0 && blocks < (int64_t{1} << 31));
   constexpr size_t bytes = shared_bytes<typename Body::Shared>();

@@ -12,7 +12,7 @@ void multiply(Device& device, DeviceQuantised& a, DeviceQuantised& b, int64_t co
   FAIRWAY_CHECK(x.columns == y.columns && a.bits() == kernels::bits_of_products(products) && b.bits() == a.bits());
   FAIRWAY_CHECK(x.columns <= (products == Products::kS21 ? kernels::kMaxContraction / 2 : kernels::kMaxContraction));
   FAIRWAY_CHECK(count > 0 && x.rows % count == 0 && y.rows % count == 0);
-  const auto start = [&](const auto& body) { launch(device, body, body.blocks()); };
+  const auto start = [&](const auto& body) { launch(device, body); };
   const int64_t m = x.rows / count, n = y.rows / count;
   if (products == Products::kP3) return start(ExactMatmul<Products::kP3, Sink>{x, y, count, m, n, sink});
   if (products == Products::kP4) return start(ExactMatmul<Products::kP4, Sink>{x, y, count, m, n, sink});

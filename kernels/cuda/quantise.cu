@@ -6,14 +6,12 @@ namespace {
 
 template <int kBits>
 void rows(Device& device, Matrix<const float> x, Slices out) {
-  using Body = QuantiseRows<kBits>;
-  launch(device, Body{x, out, device.failure()}, (x.rows + Body::kRowsPerBlock - 1) / Body::kRowsPerBlock);
+  launch(device, QuantiseRows<kBits>{x, out, device.failure()});
 }
 
 template <int kBits>
 void columns(Device& device, Matrix<const float> x, const uint32_t* maxima, Slices out) {
-  using Body = QuantiseColumns<kBits>;
-  launch(device, Body{x, maxima, out, device.failure()}, (x.columns + Body::kTile - 1) / Body::kTile * (out.stride / Body::kTile));
+  launch(device, QuantiseColumns<kBits>{x, maxima, out, device.failure()});
 }
 
 }  // namespace
@@ -23,7 +21,8 @@ void DeviceQuantised::resize(int64_t rows, int64_t columns, int bits) {
   shape_.rows = rows;
   shape_.columns = columns;
   shape_.stride = (columns + 63) / 64 * 64;
-  planes_.resize(static_cast<size_t>(rows * shape_.stride) * static_cast<size_t>(kernels::slices_of_bits(bits)));
+  // Three rows more: cuBLASLt reads rows in fours.
+  planes_.resize(static_cast<size_t>(rows * shape_.stride) * static_cast<size_t>(kernels::slices_of_bits(bits)) + 3 * static_cast<size_t>(shape_.stride));
   exponents_.resize(static_cast<size_t>(rows));
 }
 
@@ -47,8 +46,7 @@ void quantise_columns(Device& device, Matrix<const float> x, int bits, DeviceQua
   out.maxima().resize(static_cast<size_t>(x.columns));
   out.maxima().zero();
   uint32_t* maxima = out.maxima().data();
-  const ColumnMaxima find{x, maxima};
-  launch(device, find, find.stripes() * ((x.rows + ColumnMaxima::kRows - 1) / ColumnMaxima::kRows));
+  launch(device, ColumnMaxima{x, maxima});
   if (bits == 7) return columns<7>(device, x, maxima, out.view());
   if (bits == 14) return columns<14>(device, x, maxima, out.view());
   FAIRWAY_CHECK(bits == 21);

@@ -32,6 +32,9 @@ FAIRWAY_HD int64_t loss_units(float nll) { return round_to_int64(static_cast<dou
 /// round(s * 2^n) to nearest even for |s| < 2^53 and |s * 2^n| < 2^51: a block sum moved to its accumulator's grid.
 FAIRWAY_HD int64_t move_to_grid(double s, double pow2_n) { return round_to_int64(s * pow2_n); }
 
+/// The same for an integer sum.
+FAIRWAY_HD int64_t move_to_grid(int64_t s, double pow2_n) { return move_to_grid(static_cast<double>(s), pow2_n); }
+
 /// fl32(sum) * 2^n: one rounding of the integer, then an exact power of two (one more rounding into the subnormals).
 FAIRWAY_HD float grid_value(int64_t sum, int32_t n) { return scale_pow2(static_cast<float>(sum), n); }
 

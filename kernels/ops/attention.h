@@ -21,6 +21,9 @@ FAIRWAY_HD float score_factor(int64_t head_dim) {
   return static_cast<float>(0x1.71547652b82fep+0 / num::sqrt(static_cast<double>(head_dim)));
 }
 
+/// t, a score in base 2, from the product of a query and a key.
+FAIRWAY_HD float score(float product, float factor) { return product * factor; }
+
 /// A probability before normalisation: p = f * 2^-shift with f = 2^frac(t) in [1, 2] and shift = row maximum - floor(t).
 struct Probability {
   float p;         ///< 0 where the shift exceeds 126
@@ -59,5 +62,27 @@ FAIRWAY_HD float from_ordered_bits(int32_t o) {
 
 /// The row's normaliser, fl32(L) * 2^-30.
 FAIRWAY_HD float row_sum(int64_t units) { return num::grid_value(units, num::kProbabilityUnitLog2); }
+
+FAIRWAY_HD float inverse_row_sum(int64_t units) { return 1.0f / row_sum(units); }
+FAIRWAY_HD float normalised(float p, float inverse) { return p * inverse; }
+
+/// A term of a block sum before its quantiser: w * 2^e with the exponent of the operand's row, so that the block needs one exponent.
+FAIRWAY_HD float block_term(float w, float pow2_e) { return w * pow2_e; }
+
+/// The output from the sum of block sums on the grid 2^grid.
+FAIRWAY_HD float attention_output(int64_t sum, int32_t grid, float normaliser) { return num::grid_value(sum, grid) / normaliser; }
+
+/// A term of delta = sum_j P dP on the grid `unit` = 2^-grid.
+FAIRWAY_HD int64_t delta_units(float p, float dp, double unit) { return num::round_to_int64(static_cast<double>(p * dp) * unit); }
+/// dS = P (dP - delta).
+FAIRWAY_HD float score_gradient(float p, float dp, float delta) { return p * (dp - delta); }
+
+/// Grids of the gradients from the largest exponents over the sequence: of v's, and of q's (k's) with that of k (q).
+FAIRWAY_HD int32_t value_gradient_grid(int32_t dout) { return dout - 40; }
+FAIRWAY_HD int32_t score_gradient_grid(int32_t dout, int32_t v, int32_t other) { return dout + v + other - 36; }
+
+/// fl32(1 / sqrt(D)), and a gradient times it.
+FAIRWAY_HD float inverse_root(int64_t head_dim) { return static_cast<float>(1.0 / num::sqrt(static_cast<double>(head_dim))); }
+FAIRWAY_HD float rooted(float x, float root) { return x * root; }
 
 }  // namespace fairway::ops

@@ -36,4 +36,10 @@ FAIRWAY_HD float logit_gradient(float weight, float inverse, bool is_target) {
   return is_target ? p - 1.0f : p;
 }
 
+/// 1 / (fl32(S) * 2^-30).
+FAIRWAY_HD float inverse_sum(int64_t sum) { return 1.0f / num::grid_value(sum, num::kProbabilityUnitLog2); }
+
+/// d nll / d(logit before the cap).
+FAIRWAY_HD float capped_gradient(float gradient, float derivative) { return gradient * derivative; }
+
 }  // namespace fairway::ops

@@ -18,6 +18,14 @@ FAIRWAY_HD float muon_momentum_bf16(float g, float mu, float& momentum) {
   return num::round_to_bf16(g + mu * momentum);
 }
 
+/// Coefficients of the Newton-Schulz iteration and the divisor of its input: fl32(sqrt(total)) + 1e-7.
+constexpr float kNewtonSchulzA = 3.4445f, kNewtonSchulzB = -4.7750f, kNewtonSchulzC = 2.0315f;
+FAIRWAY_HD float newton_schulz_divisor(double total) { return static_cast<float>(num::sqrt(total)) + 1e-7f; }
+FAIRWAY_HD float newton_schulz_input(float x, float divisor) { return x / divisor; }
+/// P = b A + c (A A) and X = a X + P X, element by element.
+FAIRWAY_HD float newton_schulz_polynomial(float a, float a2) { return kNewtonSchulzB * a + kNewtonSchulzC * a2; }
+FAIRWAY_HD float newton_schulz_next(float x, float px) { return kNewtonSchulzA * x + px; }
+
 /// w = w - lr u', u' the orthogonalised matrix as the original's bf16 buffer holds it: u rounded to bf16, times the shape
 /// factor sqrt(max(1, rows / columns)), rounded again. Decoupled decay multiplies w before or after.
 FAIRWAY_HD float muon_update(float w, float u, float shape_factor, float lr, float decay_before, float decay_after) {

@@ -131,7 +131,7 @@ struct TermTile {
     for (int64_t i = 0; i < m; ++i) {
       alignas(64) float terms[64];
       const float* row = w + i * ld;
-      for (int64_t j = 0; j < 64; ++j) terms[j] = row[j] * column_scale[j];
+      for (int64_t j = 0; j < 64; ++j) terms[j] = ops::block_term(row[j], column_scale[j]);
       uint32_t max = max_magnitude(terms, 64);
       if (max >= num::kInfinityBits) return false;
       int32_t e = num::group_exponent(max, z.bits);
@@ -153,7 +153,7 @@ struct TermTile {
       const float* row = w + i * ld;
       float scale = row_scale[i];
       for (int64_t j = 0; j < 64; ++j) {
-        terms[i][j] = row[j] * scale;
+        terms[i][j] = ops::block_term(row[j], scale);
         uint32_t b = num::magnitude_bits(terms[i][j]);
         max[j] = b > max[j] ? b : max[j];
       }
@@ -188,7 +188,7 @@ void score_tiles(const Sizes& z, const HeadMatrix& rows, const HeadMatrix& colum
 FAIRWAY_INLINE int64_t probabilities(float* __restrict s, int64_t i, int64_t end, float factor, int32_t max_floor) {
   uint64_t sum = 0;
   for (int64_t j = 0; j < end; ++j) {
-    ops::Probability p = ops::probability(s[j] * factor, max_floor);
+    ops::Probability p = ops::probability(ops::score(s[j], factor), max_floor);
     s[j] = j <= i ? p.p : 0.0f;
     sum += j <= i ? p.units : 0u;
   }
@@ -240,7 +240,7 @@ bool attention_forward(const AttentionForward& a, int64_t sequence, int64_t kv_h
           int32_t o = ops::ordered_bits(row[j]);
           max = o > max ? o : max;
         }
-        float top = ops::from_ordered_bits(max) * factor;
+        float top = ops::score(ops::from_ordered_bits(max), factor);
         if (!(num::absolute(top) <= ops::kMaxScore)) return false;
         int32_t max_floor = num::floor_to_int(top);
         units[r] = probabilities(row, i0 + r, end, factor, max_floor);
@@ -256,7 +256,7 @@ bool attention_forward(const AttentionForward& a, int64_t sequence, int64_t kv_h
       for (int64_t r = 0; r < m; ++r) {
         float* out = a.out + ((token0 + i0 + r) * heads + h) * depth;
         float sum = ops::row_sum(units[r]);
-        for (int64_t d = 0; d < depth; ++d) out[d] = num::grid_value(acc[r * depth + d], grid[r]) / sum;
+        for (int64_t d = 0; d < depth; ++d) out[d] = ops::attention_output(acc[r * depth + d], grid[r], sum);
       }
     }
   }
@@ -307,16 +307,16 @@ bool attention_backward(const AttentionBackward& a, int64_t sequence, int64_t kv
     prefix[t] = t > 0 && prefix[t - 1] > v.rows.exponent[t] ? prefix[t - 1] : v.rows.exponent[t];
   }
   const int32_t max_k = max_exponent(k.rows.exponent, z.length), max_v = prefix[z.length - 1];
-  const int32_t grid_v = max_dout - 40;
-  const int32_t grid_q = max_dout + max_v + max_k - 36;
-  const int32_t grid_k = max_dout + max_v + max_q - 36;
+  const int32_t grid_v = ops::value_gradient_grid(max_dout);
+  const int32_t grid_q = ops::score_gradient_grid(max_dout, max_v, max_k);
+  const int32_t grid_k = ops::score_gradient_grid(max_dout, max_v, max_q);
   int32_t grids_q[kB];
   for (int64_t i = 0; i < kB; ++i) grids_q[i] = grid_q;
   __builtin_memset(dk, 0, static_cast<size_t>(z.padded * depth) * sizeof(int64_t));
   __builtin_memset(dv, 0, static_cast<size_t>(z.padded * depth) * sizeof(int64_t));
 
   const float factor = ops::score_factor(depth);
-  const float inverse_root = static_cast<float>(1.0 / num::sqrt(static_cast<double>(depth)));
+  const float inverse_root = ops::inverse_root(depth);
   for (int64_t g = 0; g < group; ++g) {
     const int64_t h = kv_head * group + g;
     for (int64_t i0 = 0; i0 < z.length; i0 += kB) {
@@ -329,17 +329,17 @@ bool attention_backward(const AttentionBackward& a, int64_t sequence, int64_t kv
         float* __restrict prob = p + r * z.padded;
         float* __restrict grad = ds + r * z.padded;
         probabilities(prob, i, end, factor, a.row_max[at]);
-        const float inverse = 1.0f / ops::row_sum(a.row_units[at]);
+        const float inverse = ops::inverse_row_sum(a.row_units[at]);
         const int32_t grid = dout[g].rows.exponent[i] + prefix[i] - 40;
         const double unit = num::pow2_f64(-grid);
         int64_t sum = 0;
         for (int64_t j = 0; j < end; ++j) {
-          prob[j] = prob[j] * inverse;
+          prob[j] = ops::normalised(prob[j], inverse);
           grad[j] = j <= i ? grad[j] : 0.0f;
-          sum += num::round_to_int64(static_cast<double>(prob[j] * grad[j]) * unit);
+          sum += ops::delta_units(prob[j], grad[j], unit);
         }
         const float delta = num::grid_value(sum, grid);
-        for (int64_t j = 0; j < end; ++j) grad[j] = prob[j] * (grad[j] - delta);
+        for (int64_t j = 0; j < end; ++j) grad[j] = ops::score_gradient(prob[j], grad[j], delta);
       }
       __builtin_memset(dq, 0, static_cast<size_t>(m * depth) * sizeof(int64_t));
       for (int64_t b = 0; b * kB < end; ++b) {
@@ -355,7 +355,7 @@ bool attention_backward(const AttentionBackward& a, int64_t sequence, int64_t kv
       }
       for (int64_t r = 0; r < m; ++r) {
         float* out = a.dq + ((token0 + i0 + r) * heads + h) * depth;
-        for (int64_t d = 0; d < depth; ++d) out[d] = num::grid_value(dq[r * depth + d], grid_q) * inverse_root;
+        for (int64_t d = 0; d < depth; ++d) out[d] = ops::rooted(num::grid_value(dq[r * depth + d], grid_q), inverse_root);
       }
     }
   }
@@ -363,7 +363,7 @@ bool attention_backward(const AttentionBackward& a, int64_t sequence, int64_t kv
     float* out_k = a.dk + kv0 + t * kv_heads * depth;
     float* out_v = a.dv + kv0 + t * kv_heads * depth;
     for (int64_t d = 0; d < depth; ++d) {
-      out_k[d] = num::grid_value(dk[t * depth + d], grid_k) * inverse_root;
+      out_k[d] = ops::rooted(num::grid_value(dk[t * depth + d], grid_k), inverse_root);
       out_v[d] = num::grid_value(dv[t * depth + d], grid_v);
     }
   }

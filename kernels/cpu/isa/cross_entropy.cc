@@ -26,14 +26,14 @@ bool cross_entropy(const CrossEntropyRows& c, int64_t begin, int64_t end) {
     c.nll[row] = ops::nll_of(sum, max, z[target]);
     if (!(num::absolute(c.nll[row]) < num::kLossLimit)) return false;
     if (!c.gradient) continue;
-    float inverse = 1.0f / num::grid_value(sum, num::kProbabilityUnitLog2);
+    float inverse = ops::inverse_sum(sum);
     float target_logit = z[target];
     for (int64_t i = 0; i < vocab; ++i) {
       float p = ops::logit_gradient(ops::logit_weight(z[i], max), inverse, false);
-      z[i] = p * ops::softcap_derivative(z[i], c.cap);
+      z[i] = ops::capped_gradient(p, ops::softcap_derivative(z[i], c.cap));
     }
     float p = ops::logit_gradient(ops::logit_weight(target_logit, max), inverse, true);
-    z[target] = p * ops::softcap_derivative(target_logit, c.cap);
+    z[target] = ops::capped_gradient(p, ops::softcap_derivative(target_logit, c.cap));
   }
   return true;
 }

@@ -1,7 +1,9 @@
 #include "kernels/cpu/isa/rows_inline.h"
 
 #include "kernels/cpu/isa/functions.h"
+#include "kernels/ops/elementwise.h"
 #include "kernels/ops/rms_norm.h"
+#include "kernels/ops/sum_of_squares.h"
 
 namespace fairway::kernels::FAIRWAY_ISA_NAMESPACE {
 
@@ -101,7 +103,7 @@ bool rms_norm(const float* x, int64_t n, float* y, float* r, int64_t begin, int6
     int32_t e = num::group_exponent(max, 24);
     float scale = ops::rms_norm_scale(integer_square(in, num::quantiser_scale(e, 24), n), e, n);
     r[row] = scale;
-    for (int64_t i = 0; i < n; ++i) out[i] = in[i] * scale;
+    for (int64_t i = 0; i < n; ++i) out[i] = ops::scaled(in[i], scale);
   }
   return true;
 }
@@ -126,7 +128,7 @@ bool sum_of_squares(const float* x, int64_t n, double* value) {
   uint32_t max = max_magnitude(x, n);
   if (max >= num::kInfinityBits) return false;
   int32_t e = num::group_exponent(max, 24);
-  *value = static_cast<double>(integer_square(x, num::quantiser_scale(e, 24), n)) * num::pow2_f64(2 * (e - 24));
+  *value = ops::row_square(integer_square(x, num::quantiser_scale(e, 24), n), e);
   return true;
 }
 

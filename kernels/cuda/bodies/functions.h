@@ -41,6 +41,8 @@ struct FunctionValues {
   int64_t count;
   float* y;
 
+  FAIRWAY_HD_MEMBER int64_t blocks() const { return (count + kThreads - 1) / kThreads; }
+
   template <class G>
   FAIRWAY_BODY void operator()(G& g) const {
     const int64_t i = g.block() * kThreads + g.thread();
@@ -55,6 +57,8 @@ struct Scalar64Values {
   using Shared = NoShared;
   int64_t count;
   double* y;
+
+  FAIRWAY_HD_MEMBER int64_t blocks() const { return (count + kThreads - 1) / kThreads; }
 
   template <class G>
   FAIRWAY_BODY void operator()(G& g) const {
@@ -75,6 +79,8 @@ struct NormalValues {
   uint32_t tensor, purpose;
   int64_t count;
   float* y;
+
+  FAIRWAY_HD_MEMBER int64_t blocks() const { return (count + kThreads - 1) / kThreads; }
 
   template <class G>
   FAIRWAY_BODY void operator()(G& g) const {

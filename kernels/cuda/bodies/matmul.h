@@ -34,7 +34,6 @@ struct AccumulateProduct {
 };
 
 /// `batch` products C_i = A_i B_i^T of stacked operands: A (batch * m, k), B (batch * n, k), C (batch * m, n).
-/// Launch: blocks() blocks.
 template <Products P, class Sink>
 struct ExactMatmul {
   static constexpr int kThreads = 256;

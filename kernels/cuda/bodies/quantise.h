@@ -38,7 +38,7 @@ FAIRWAY_BODY Floats4 load_columns(G& g, const float* row, int64_t c, int64_t col
   return x;
 }
 
-/// One warp per row: its maximum, its exponent, its slices. Launch: ceil(rows / 8) blocks.
+/// One warp per row: its maximum, its exponent, its slices.
 template <int kBits>
 struct QuantiseRows {
   static constexpr int kThreads = 256, kRowsPerBlock = kThreads / kWarp, kSlices = kBits / 7;
@@ -47,6 +47,8 @@ struct QuantiseRows {
   Matrix<const float> x;
   Slices out;
   uint32_t* failure;
+
+  FAIRWAY_HD_MEMBER int64_t blocks() const { return (x.rows + kRowsPerBlock - 1) / kRowsPerBlock; }
 
   template <class G>
   FAIRWAY_BODY void operator()(G& g) const {
@@ -80,8 +82,7 @@ struct QuantiseRows {
   }
 };
 
-/// maxima[c] = the bits of the largest magnitude of column c. `maxima` is zero before. Blocks of 256 columns by kRows rows:
-/// launch ceil(columns / 256) * ceil(rows / kRows) blocks.
+/// maxima[c] = the bits of the largest magnitude of column c. `maxima` is zero before. Blocks of 256 columns by kRows rows.
 struct ColumnMaxima {
   static constexpr int kThreads = 256;
   static constexpr int64_t kRows = 128;
@@ -91,6 +92,7 @@ struct ColumnMaxima {
   uint32_t* maxima;
 
   FAIRWAY_HD_MEMBER int64_t stripes() const { return (x.columns + kThreads - 1) / kThreads; }
+  FAIRWAY_HD_MEMBER int64_t blocks() const { return stripes() * ((x.rows + kRows - 1) / kRows); }
 
   template <class G>
   FAIRWAY_BODY void operator()(G& g) const {
@@ -107,8 +109,7 @@ struct ColumnMaxima {
   }
 };
 
-/// Column c of x becomes row c of `out` (columns, rows), by tiles of 64 x 64 turned in shared memory. Launch:
-/// ceil(columns / 64) * (out.stride / 64) blocks.
+/// Column c of x becomes row c of `out` (columns, rows), by tiles of 64 x 64 turned in shared memory.
 template <int kBits>
 struct QuantiseColumns {
   static constexpr int kThreads = 256, kSlices = kBits / 7, kTile = 64;
@@ -120,6 +121,8 @@ struct QuantiseColumns {
   const uint32_t* maxima;
   Slices out;
   uint32_t* failure;
+
+  FAIRWAY_HD_MEMBER int64_t blocks() const { return (x.columns + kTile - 1) / kTile * (out.stride / kTile); }
 
   template <class G>
   FAIRWAY_BODY void operator()(G& g) const {

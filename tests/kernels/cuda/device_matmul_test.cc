@@ -1,6 +1,7 @@
 // On a GPU: the exact product gives the CPU's bits, for shapes that divide no tile, adversarial values and the longest contraction.
 #include "device_test.h"
 #include "kernels/accumulate.h"
+#include "kernels/cuda/cublas_matmul.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/matmul.h"
 
@@ -29,6 +30,12 @@ class DeviceMatmulOnGpu : public test::OnDevice {
     exact_matmul_batched(device(), da, db, count, products, {c.data(), count * m, n, n});
     EXPECT_TRUE(test::same_bits(expected, download(c)));
     if (count != 1) return;
+#if defined(FAIRWAY_WITH_CUBLAS)
+    CublasMatmul oracle(device());
+    c.zero();
+    oracle.exact_matmul(da, db, products, {c.data(), m, n, n});
+    EXPECT_TRUE(test::same_bits(expected, download(c))) << "cuBLASLt";
+#endif
 
     const float limit = kernels::term_limit(1);
     std::vector<int64_t> sum(expected.size(), -5);

@@ -1,7 +1,8 @@
 // On a GPU: functions and the quantiser give the CPU's bits.
 #include "device_test.h"
-#include "kernels/cuda/functions.h"
+#include "kernels/cuda/bodies/functions.h"
 #include "kernels/cuda/matmul.h"
+#include "kernels/cuda/start.h"
 #include "kernels/matmul.h"
 
 namespace fairway::cuda {
@@ -28,7 +29,7 @@ TEST_F(DeviceFunctions, GiveTheBitsOfTheCpu) {
   for (const Range& r : ranges) {
     const int64_t count = (r.last - r.first) / r.stride;
     auto y = room<float>(count);
-    evaluate(device(), FunctionValues{r.function, r.first, r.stride, count, y.data()});
+    start(device(), FunctionValues{r.function, r.first, r.stride, count, y.data()});
     const test::Floats got = download(y);
     test::Floats expected(got.size());
     for (size_t i = 0; i < expected.size(); ++i) {
@@ -41,7 +42,7 @@ TEST_F(DeviceFunctions, GiveTheBitsOfTheCpu) {
 TEST_F(DeviceFunctions, InBinary64AndRandomNumbersGiveTheBitsOfTheCpu) {
   constexpr int64_t kCount = 4000;
   auto y = room<double>(3 * kCount);
-  evaluate(device(), Scalar64Values{kCount, y.data()});
+  start(device(), Scalar64Values{kCount, y.data()});
   std::vector<double> expected;
   for (int64_t i = 1; i <= kCount; ++i) {
     const double x = static_cast<double>(i) * 0x1.3p-6;
@@ -50,7 +51,7 @@ TEST_F(DeviceFunctions, InBinary64AndRandomNumbersGiveTheBitsOfTheCpu) {
   EXPECT_TRUE(test::same_bits(expected, download(y)));
 
   auto normals = room<float>(100000);
-  evaluate(device(), NormalValues{1337, 7, num::kPurposeInit, 100000, normals.data()});
+  start(device(), NormalValues{1337, 7, num::kPurposeInit, 100000, normals.data()});
   test::Floats z(100000);
   for (size_t i = 0; i < z.size(); ++i) z[i] = num::normal(1337, 7, num::kPurposeInit, i);
   EXPECT_TRUE(test::same_bits(z, download(normals)));

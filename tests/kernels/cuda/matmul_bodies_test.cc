@@ -4,6 +4,7 @@
 #include "../support.h"
 #include "device_matrix.h"
 #include "kernels/accumulate.h"
+#include "kernels/cuda/bodies/combine.h"
 #include "kernels/cuda/bodies/matmul.h"
 #include "kernels/matmul.h"
 
@@ -46,7 +47,7 @@ void product_equals_the_cpu(int64_t batch, int64_t m, int64_t n, int64_t k, Fill
   {
     Simulation s(seed);
     const ExactMatmul<P, StoreProduct> body{on_a.declare(s, true), on_b.declare(s, true), batch, m, n, {{s.output(c), batch * m, n, n}}};
-    s.launch(body, body.blocks());
+    s.launch(body);
     ASSERT_EQ(s.problem(), "");
     EXPECT_TRUE(test::same_bits(expected, c));
   }
@@ -58,7 +59,7 @@ void product_equals_the_cpu(int64_t batch, int64_t m, int64_t n, int64_t k, Fill
   Simulation s(seed + 1);
   const ExactMatmul<P, AccumulateProduct> body{
       on_a.declare(s, true), on_b.declare(s, true), batch, m, n, {{s.inout(sum), batch * m, n, n}, limit, s.inout(failure)}};
-  s.launch(body, body.blocks());
+  s.launch(body);
   ASSERT_EQ(s.problem(), "");
   EXPECT_EQ(failure[0], within ? 0u : static_cast<uint32_t>(kTooLarge));
   EXPECT_TRUE(!within || test::same_bits(accumulator, sum));
@@ -83,6 +84,46 @@ TEST(DeviceMatmul, ZeroRowsAndSubnormalsGiveTheBitsOfTheCpu) {
     product_equals_the_cpu<Products::kP3>(1, 19, 21, 150, f, 200);
     product_equals_the_cpu<Products::kS21>(1, 19, 21, 150, f, 201);
   }
+}
+
+/// The slice products as a library gives them, from plain integer sums; rows of B rounded up to 4, the last ones undefined.
+template <Products P>
+void combination_equals_the_cpu(int64_t m, int64_t n, int64_t k, Filling filling) {
+  constexpr int kBits = Scheme<P>::kBits;
+  kernels::Quantised a = quantised(fill(m * k, filling, 5, kBits), m, k, kBits), b = quantised(fill(n * k, filling, 6, kBits), n, k, kBits);
+  Floats expected(static_cast<size_t>(m * n)), c(expected.size());
+  kernels::exact_matmul(a, b, P, expected.data(), n);
+  const int64_t ld = (n + 3) / 4 * 4;
+  std::vector<std::vector<int32_t>> products(KeptProducts<P>::kCount, std::vector<int32_t>(static_cast<size_t>(m * ld), 0x5a5a5a5a));
+  std::vector<int32_t> ea(a.exponents(), a.exponents() + m), eb(b.exponents(), b.exponents() + n);
+  Simulation s(7);
+  CombineProducts<P> body{{}, ld, s.input(ea), s.input(eb), {s.output(c), m, n, n}};
+  KeptProducts<P>::each([&](int index, int i, int j) {
+    std::vector<int32_t>& d = products[static_cast<size_t>(index)];
+    for (int64_t r = 0; r < m; ++r) {
+      for (int64_t q = 0; q < n; ++q) {
+        int64_t sum = 0;
+        for (int64_t x = 0; x < k; ++x) sum += (a.plane(i) + r * a.stride())[x] * (b.plane(j) + q * b.stride())[x];
+        ASSERT_EQ(sum, static_cast<int32_t>(sum)) << "int32 holds every slice product";
+        d[static_cast<size_t>(r * ld + q)] = static_cast<int32_t>(sum);
+      }
+    }
+    body.product[index] = s.input(d);
+  });
+  s.launch(body);
+  ASSERT_EQ(s.problem(), "");
+  EXPECT_TRUE(test::same_bits(expected, c));
+}
+
+TEST(DeviceMatmul, SliceProductsOfALibraryCombineToTheBitsOfTheCpu) {
+  for (Filling f : {Filling::kGaussian, Filling::kZeroRows, Filling::kSubnormal}) {
+    combination_equals_the_cpu<Products::kP3>(33, 21, 100, f);
+    combination_equals_the_cpu<Products::kP4>(33, 21, 100, f);
+    combination_equals_the_cpu<Products::kS21>(33, 21, 100, f);
+  }
+  combination_equals_the_cpu<Products::kP3>(2, 3, kernels::kMaxContraction, Filling::kAllLimit);
+  combination_equals_the_cpu<Products::kP4>(2, 3, kernels::kMaxContraction, Filling::kSignsOfLimit);
+  combination_equals_the_cpu<Products::kS21>(2, 3, kernels::kMaxContraction / 2, Filling::kAllLimit);
 }
 
 TEST(DeviceMatmul, EverySliceAtItsLimitGivesTheBitsOfTheCpu) {

@@ -3,12 +3,15 @@
 
 Every instruction is traced to its source line by -lineinfo. Findings:
 
-  approximate   .approx, .ftz, .sat, .satfinite, or a hardware function (ex2, lg2, sin, cos, tanh, rsqrt, min, max)
-  rounding      add, sub, mul, div, rcp, sqrt or fma without .rn: ptxas may contract what has no rounding mode
+  approximate   .approx, .ftz, .sat, .satfinite, or a hardware function (ex2, lg2, sin, cos, tanh, rsqrt, min, max); except the maximum with
+                +0, which is x > 0 ? x : +0 for every x (PTX ISA: the other operand for a NaN, +0 above -0)
+  rounding      add, sub, mul, div, rcp, sqrt or fma without .rn: ptxas may contract what has no rounding mode; a conversion to a float that rounds
+                otherwise
   fma           an fma that is not one of the functions `fma` of kernels/num/float_bits.h
   atomic        atom or red on a floating-point type
   conversion    a float that becomes an integer, other than in a function that checks the range first (CHECKED below)
-  formula       floating-point arithmetic whose source is not in kernels/num or kernels/ops
+  formula       floating-point arithmetic whose source is not in kernels/num or kernels/ops. Conversions are left out: the compiler moves them out
+                of loops and conditions without their line
   library       a call that is not printf-like: libdevice and friends
 
   ptx_lint.py DIR...     folders with *.ptx
@@ -38,7 +41,8 @@ ENTRY = re.compile(r"\.entry\s+([\w$]+)")
 ARITHMETIC = re.compile(rf"^(add|sub|mul|div|rcp|sqrt|fma|mad)(?:\.[a-z]+)*\.{FLOAT}$")
 FORBIDDEN_FUNCTION = re.compile(rf"^(ex2|lg2|sin|cos|tanh|rsqrt|min|max)\b.*\.{FLOAT}$")
 TO_INTEGER = re.compile(rf"^cvt(?:\.[a-z]+)*\.[su](?:8|16|32|64)\.{FLOAT}$")
-FLOAT_CVT = re.compile(rf"^cvt\..*\.{FLOAT}(?:\.|$)")
+MAX_WITH_ZERO = re.compile(r"\bmax\.f32\s+%f\d+, %f\d+, 0f00000000;")
+TO_FLOAT = re.compile(r"^cvt\.(r[a-z]+)\.(?:f16|bf16|f32|f64)\.")
 
 Finding = collections.namedtuple("Finding", "kind kernel place text")
 
@@ -81,7 +85,7 @@ def lint(text, allowed_fma, checked):
         parts = op.split(".")
         report = lambda kind: findings.append(Finding(kind, kernel, place, line.strip()))
         is_float = re.search(rf"\.{FLOAT}\b", op) is not None
-        if {"approx", "ftz", "satfinite"} & set(parts) or ("sat" in parts and is_float) or FORBIDDEN_FUNCTION.match(op):
+        if {"approx", "ftz", "satfinite"} & set(parts) or ("sat" in parts and is_float) or (FORBIDDEN_FUNCTION.match(op) and not MAX_WITH_ZERO.search(line)):
             report("approximate")
         if parts[0] in ("atom", "red") and is_float:
             report("atomic")
@@ -95,19 +99,21 @@ def lint(text, allowed_fma, checked):
                 report("rounding")
             if parts[0] in ("fma", "mad") and not (place[0] == FUSED and place[1] in allowed_fma):
                 report("fma")
-        if (arithmetic or FLOAT_CVT.match(op)) and not place[0].startswith(FORMULAS):
+        if (m := TO_FLOAT.match(op)) and m.group(1) != "rn":
+            report("rounding")
+        if arithmetic and not place[0].startswith(FORMULAS):
             report("formula")
     return findings, count
 
 
 def self_test():
     head = '.file 1 "/x/kernels/num/float_bits.h"\n.file 2 "/x/kernels/num/exp.h"\n.file 3 "/x/kernels/cuda/bodies/a.h"\n.entry k(\n'
-    good = head + ".loc 1 38 3\nfma.rn.f32 %f1, %f2, %f3, %f4;\n.loc 2 9 1\nadd.rn.f32 %f1, %f2, %f3;\nadd.s32 %r1, %r2, %r3;\nred.global.add.u64 [%rd1], %rd2;\nmax.u32 %r1, %r2, %r3;\n"
+    good = head + ".loc 1 38 3\nfma.rn.f32 %f1, %f2, %f3, %f4;\n.loc 2 9 1\nadd.rn.f32 %f1, %f2, %f3;\nadd.s32 %r1, %r2, %r3;\nred.global.add.u64 [%rd1], %rd2;\nmax.u32 %r1, %r2, %r3;\nmax.f32 %f1, %f2, 0f00000000;\n"
     assert lint(good, {38}, set())[0] == [], lint(good, {38}, set())
     cases = {
         "approximate": ["ex2.approx.f32 %f1, %f2;", "mul.rn.ftz.f32 %f1, %f2, %f3;", "cvt.rni.sat.f32.f32 %f1, %f2;", "max.f32 %f1, %f2, %f3;",
                         "mma.sync.aligned.m16n8k32.row.col.satfinite.s32.s8.s8.s32 {%r1}, {%r2}, {%r3}, {%r4};"],
-        "rounding": ["add.f32 %f1, %f2, %f3;", "@%p1 mul.f64 %fd1, %fd2, %fd3;", "div.full.f32 %f1, %f2, %f3;", "add.rz.f32 %f1, %f2, %f3;"],
+        "rounding": ["add.f32 %f1, %f2, %f3;", "@%p1 mul.f64 %fd1, %fd2, %fd3;", "div.full.f32 %f1, %f2, %f3;", "add.rz.f32 %f1, %f2, %f3;", "cvt.rz.f32.f64 %f1, %fd1;"],
         "fma": ["fma.rn.f32 %f1, %f2, %f3, %f4;", "fma.rn.f32x2 %rd1, %rd2, %rd3, %rd4;"],
         "atomic": ["atom.global.add.f32 %f1, [%rd1], %f2;", "red.global.add.noftz.f16x2 [%rd1], %r2;"],
         "conversion": ["cvt.rzi.s32.f32 %r1, %f1;", "cvt.rni.u64.f64 %rd1, %fd1;"],

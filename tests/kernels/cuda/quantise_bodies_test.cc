@@ -44,7 +44,7 @@ void rows_and_columns_equal_the_cpu(int64_t rows, int64_t columns, uint64_t seed
     test::SliceMemory out(rows, columns, kBits);
     std::vector<uint32_t> failure(1, 0);
     Simulation s(seed);
-    s.launch(QuantiseRows<kBits>{{s.input(x), rows, columns, ld}, out.declare(s), s.inout(failure)}, (rows + 7) / 8);
+    s.launch(QuantiseRows<kBits>{{s.input(x), rows, columns, ld}, out.declare(s), s.inout(failure)});
     ASSERT_EQ(s.problem(), "");
     EXPECT_EQ(failure[0], 0u);
     out.expect_equal(expected);
@@ -54,10 +54,8 @@ void rows_and_columns_equal_the_cpu(int64_t rows, int64_t columns, uint64_t seed
   std::vector<uint32_t> failure(1, 0), maxima(static_cast<size_t>(columns), 0);
   Simulation s(seed + 1);
   const Matrix<const float> m{s.input(x), rows, columns, ld};
-  const ColumnMaxima find{m, s.inout(maxima)};
-  s.launch(find, find.stripes() * ((rows + ColumnMaxima::kRows - 1) / ColumnMaxima::kRows));
-  const Slices slices = out.declare(s);
-  s.launch(QuantiseColumns<kBits>{m, maxima.data(), slices, s.inout(failure)}, (columns + 63) / 64 * (slices.stride / 64));
+  s.launch(ColumnMaxima{m, s.inout(maxima)});
+  s.launch(QuantiseColumns<kBits>{m, maxima.data(), out.declare(s), s.inout(failure)});
   ASSERT_EQ(s.problem(), "");
   EXPECT_EQ(failure[0], 0u);
   out.expect_equal(expected);
@@ -83,11 +81,11 @@ TEST(DeviceQuantiser, ReportsAValueThatIsNotFinite) {
     Simulation s(bits);
     const Matrix<const float> m{s.input(x), 5, 70, 70};
     uint32_t* flag = s.inout(failure);
-    s.launch(QuantiseRows<14>{m, rows.declare(s), flag}, 1);
+    s.launch(QuantiseRows<14>{m, rows.declare(s), flag});
     EXPECT_EQ(failure[0], static_cast<uint32_t>(kNotFinite));
     failure[0] = 0;
-    s.launch(ColumnMaxima{m, s.inout(maxima)}, 1);
-    s.launch(QuantiseColumns<14>{m, maxima.data(), columns.declare(s), flag}, 2);
+    s.launch(ColumnMaxima{m, s.inout(maxima)});
+    s.launch(QuantiseColumns<14>{m, maxima.data(), columns.declare(s), flag});
     EXPECT_EQ(failure[0], static_cast<uint32_t>(kNotFinite));
     EXPECT_EQ(s.problem(), "");
   }

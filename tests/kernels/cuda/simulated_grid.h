@@ -94,6 +94,10 @@ class Simulation {
   }
 
   template <class Body>
+  void launch(const Body& body) {
+    launch(body, body.blocks());
+  }
+  template <class Body>
   void launch(const Body& body, int64_t blocks) {
     static_assert(Body::kThreads % kWarp == 0 && Body::kThreads <= 1024);
     ++launch_;

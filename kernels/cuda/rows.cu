@@ -1,0 +1,18 @@
+#include "kernels/cuda/bodies/rows.h"
+
+#include "kernels/cuda/bodies/elementwise.h"
+#include "kernels/cuda/start.cuh"
+
+namespace fairway::cuda {
+
+template void start(Device&, const RmsNorm&);
+template void start(Device&, const RmsNormBackward&);
+template void start(Device&, const RowDot&);
+template void start(Device&, const SquareRows&);
+template void start(Device&, const SquareTotals&);
+template void start(Device&, const CrossEntropy&);
+template void start(Device&, const AccumulateRows&);
+template void start(Device&, const Elements<Accumulate>&);
+template void start(Device&, const Elements<AccumulateGathered>&);
+
+}  // namespace fairway::cuda
