@@ -576,9 +576,9 @@ def normal(i, seed, name):
 Q_QUANTILE = float.fromhex("0x1.ffffcap-1")
 
 
-def quantile(magnitudes):
+def quantile(magnitudes, q=Q_QUANTILE):
     a = sorted(magnitudes)
-    position = fl32(Q_QUANTILE * float(len(a) - 1))
+    position = fl32(q * float(len(a) - 1))
     lo = math.floor(position)
     w = fl32(position - lo)
     hi = lo + 1 if w > 0.0 else lo
