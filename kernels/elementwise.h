@@ -13,6 +13,12 @@ void mix(const float* x, const float* x0, const float* m0, const float* m1, int6
 /// y = x + s * a, s per channel.
 void scaled_add(const float* x, const float* s, const float* a, int64_t rows, int64_t n, float* y);
 
+/// y = x + a * (u - x), a per channel.
+void interpolate(const float* x, const float* a, const float* u, int64_t rows, int64_t n, float* y);
+
+/// y = s * (u - x), s per channel.
+void scaled_difference(const float* u, const float* x, const float* s, int64_t rows, int64_t n, float* y);
+
 /// y = s * x, s per channel.
 void scale_channels(const float* x, const float* s, int64_t rows, int64_t n, float* y);
 

@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 
+#include "engine/model/delta_layer.h"
 #include "engine/model/ops/attention.h"
+#include "engine/model/ops/channel_scale.h"
 #include "engine/model/ops/exclusive_attention.h"
 #include "engine/model/ops/head_gain.h"
 #include "engine/model/ops/head_gate.h"
+#include "engine/model/ops/interpolate.h"
 #include "engine/model/ops/leaky_relu_squared.h"
 #include "engine/model/ops/linear.h"
 #include "engine/model/ops/relu_squared.h"
@@ -14,6 +17,7 @@
 #include "engine/model/ops/rope.h"
 #include "engine/model/ops/scalar_scale.h"
 #include "engine/model/ops/scale.h"
+#include "engine/model/ops/unit_norm.h"
 #include "engine/model/ops/value_residual.h"
 #include "kernels/num/float_bits.h"
 
@@ -27,15 +31,27 @@ class BlockBuilder {
         name_(fmt::format("blocks.{}", layer)) {}
 
   ValueId run(ValueId x) {
+    if (c_.hypersphere) return run_on_sphere(x);
     const int64_t d = c_.width;
     const ValueId u = add<ResidualMix>(d, *p_.mix, x, shared_.x0);
     const ValueId a = attention(normalised(u, ".attn_norm"));
-    const ValueId y = add<ScaledAdd>(d, *p_.attn_scale, 0, u, a);
-    const ValueId b = mlp(normalised(y, ".mlp_norm"));
-    return add<ScaledAdd>(d, *p_.mlp_scale, 0, y, b);
+    ValueId y = add<ScaledAdd>(d, *p_.attn_scale, 0, u, a);
+    for (int64_t k = 0; k < c_.mlp_blocks; ++k) y = add<ScaledAdd>(d, *p_.mlp_scale, k, y, mlp(normalised(y, c_.mlp_name(k) + "_norm"), k));
+    return y;
   }
 
  private:
+  ValueId run_on_sphere(ValueId x) {
+    ValueId y = sphere_step("attn", *p_.attn_scale, 0, x, attention(x));
+    for (int64_t k = 0; k < c_.mlp_blocks; ++k) y = sphere_step(c_.mlp_name(k).substr(1), *p_.mlp_scale, k, y, mlp(y, k));
+    return y;
+  }
+  ValueId sphere_step(std::string_view what, Parameter& rate, int64_t row, ValueId x, ValueId a) {
+    const ValueId u = add<UnitNorm>(c_.width, label(fmt::format(".{}_unit", what)), c_.width, a);
+    const ValueId moved = add<Interpolate>(c_.width, rate, row, c_.sphere_step_factor(), x, u);
+    return add<UnitNorm>(c_.width, label(fmt::format(".{}_step", what)), c_.width, moved);
+  }
+
   /// An operation whose last argument is its output, a new value of this width.
   template <class O, class... Arguments>
   ValueId add(int64_t width, Arguments&&... arguments) {
@@ -43,26 +59,26 @@ class BlockBuilder {
     tape_.add_op(std::make_unique<O>(std::forward<Arguments>(arguments)..., out));
     return out;
   }
-  std::string label(const char* suffix) const { return name_ + suffix; }
+  std::string label(std::string_view suffix) const { return fmt::format("{}{}", name_, suffix); }
 
-  ValueId norm(const char* suffix, ValueId in, int64_t group) {
+  ValueId norm(std::string_view suffix, ValueId in, int64_t group) {
     const ValueId out = tape_.add_value(tape_.width(in));
     tape_.add_op(std::make_unique<RmsNorm>(label(suffix), in, out, group));
     return out;
   }
 
-  ValueId normalised(ValueId in, const char* suffix) {
+  ValueId normalised(ValueId in, std::string_view suffix) {
     const ValueId n = norm(suffix, in, c_.width);
     if (!c_.ln_scale) return n;
     const float s = static_cast<float>(1.0 / num::sqrt(static_cast<double>(layer_ + 1)));
     return add<Scale>(c_.width, label(suffix), s, n);
   }
 
-  ValueId adapted(bool wanted, const char* projection, ValueId in, ValueId out) {
+  ValueId adapted(bool wanted, std::string_view projection, ValueId in, ValueId out) {
     return adapters_.adapt(tape_, wanted, label(projection), in, out);
   }
 
-  ValueId linear(const char* suffix, Parameter& weight, ValueId in) {
+  ValueId linear(std::string_view suffix, Parameter& weight, ValueId in) {
     const ValueId out = tape_.add_value(weight.rows());
     tape_.add_op(std::make_unique<Linear>(label(suffix), c_, in, std::vector<Linear::Branch>{{&weight, out}}));
     return out;
@@ -90,6 +106,7 @@ class BlockBuilder {
   }
 
   ValueId attention(ValueId n) {
+    if (c_.is_delta_layer(layer_)) return add_delta_layer(tape_, c_, p_.delta, label(".attn"), n);
     const int64_t d = c_.width, kv = c_.kv_width();
     ValueId q = tape_.add_value(d), k = tape_.add_value(kv), raw = tape_.add_value(kv);
     std::vector<Linear::Branch> branches{{p_.q, q}, {p_.k, k}, {p_.v, raw}};
@@ -112,12 +129,16 @@ class BlockBuilder {
     return adapted(adapters_.config().out, ".attn.proj", o, linear(".attn.proj", *p_.out, o));
   }
 
-  ValueId mlp(ValueId m) {
+  ValueId mlp(ValueId m, int64_t k) {
     const bool adapt = adapters_.config().mlp;
-    const ValueId h = adapted(adapt, ".mlp.fc", m, linear(".mlp.fc", *p_.up, m));
-    const ValueId g = c_.mlp_slope == 0.0f ? add<ReluSquared>(c_.mlp_hidden, label(".mlp"), h)
-                                           : add<LeakyReluSquared>(c_.mlp_hidden, label(".mlp"), c_.mlp_slope, h);
-    return adapted(adapt, ".mlp.proj", g, linear(".mlp.proj", *p_.down, g));
+    const BlockParameters::Mlp& weights = p_.mlp[static_cast<size_t>(k)];
+    const std::string name = c_.mlp_name(k), up = name + ".fc", down = name + ".proj";
+    ValueId h = adapted(adapt, up, m, linear(up, *weights.up, m));
+    if (weights.up_scale != nullptr) h = add<ChannelScale>(tape_.width(h), *weights.up_scale, c_.sphere_factor(), h);
+    const int64_t hidden = tape_.width(h);
+    const ValueId g = c_.mlp_slope == 0.0f ? add<ReluSquared>(hidden, label(name), h)
+                                           : add<LeakyReluSquared>(hidden, label(name), c_.mlp_slope, h);
+    return adapted(adapt, down, g, linear(down, *weights.down, g));
   }
 
   Tape& tape_;

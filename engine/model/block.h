@@ -1,6 +1,8 @@
 /// The operations of one block on the tape.
 ///
 ///   u = mix0 x + mix1 x0;  n = s rms(u);  y = u + attn_scale * Attn(n);  out = y + mlp_scale * MLP(s rms(y))
+///   with several MLPs the last step is taken by each in turn
+///   on the hypersphere: y = step(x, Attn(x));  out = step(y, MLP(y));  step(x, a) = unit(x + |scale| (unit(a) - x))
 ///   s = 1/sqrt(layer + 1) with ln_scale, else 1
 #pragma once
 

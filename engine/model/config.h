@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/base/result.h"
+#include "kernels/num/float_bits.h"
 #include "kernels/ops/token_hash.h"
 #include "kernels/quantised.h"
 
@@ -66,9 +67,11 @@ struct ModelConfig {
   QatScope qat_scope = QatScope::kAllMatrices;
 
   bool unet_skips = true;
+  bool hypersphere = false;  ///< hidden states and the vectors of matrices have length one (nGPT)
   bool ln_scale = false;   ///< normalised block inputs times 1/sqrt(layer + 1)
   int64_t xsa_last_n = 0;  ///< exclusive attention in so many last blocks
   float mlp_slope = 0.0f;  ///< slope of the squared activation below zero
+  int64_t mlp_blocks = 1;  ///< residual MLPs one after the other that share mlp_hidden (hourglass)
   SmearForm smear = SmearForm::kNone;
   int64_t bigram_buckets = 0;  ///< 0: no bigram embedding
   int64_t bigram_dim = 128;
@@ -76,6 +79,10 @@ struct ModelConfig {
   bool trigrams = false;     ///< the bigram table is looked up by token triples as well
   int64_t value_dim = 0;     ///< width of the value embedding; 0: none
   std::vector<int64_t> value_layers;
+  std::vector<int64_t> delta_layers;  ///< blocks with a gated delta layer in place of attention
+  int64_t delta_heads = 6;
+  int64_t delta_key_dim = 64;  ///< of a head
+  int64_t delta_value_dim = 128;
   bool value_residual = false;
   bool gated_attention = false;
   int64_t loops = 1;         ///< passes over the blocks
@@ -97,12 +104,19 @@ struct ModelConfig {
   int64_t depth() const { return layers * loops; }
   int64_t encoder_layers() const { return unet_skips ? depth() / 2 : 0; }
   int64_t skip_count() const { return std::min(encoder_layers(), depth() - encoder_layers()); }
+  /// Scales of the hypersphere are stored as multiples of this, so that they start at 1/sqrt(width) like the entries of a unit vector.
+  float sphere_factor() const { return static_cast<float>(num::sqrt(static_cast<double>(width))); }
+  /// The size of the first steps along the hypersphere.
+  float sphere_step_factor() const { return static_cast<float>(0.05 * num::sqrt(static_cast<double>(width))); }
+  /// ".mlp", or ".mlp.<k>" where a block has several.
+  std::string mlp_name(int64_t k) const { return mlp_blocks == 1 ? ".mlp" : ".mlp." + std::to_string(k); }
   bool excludes_values(int64_t layer) const { return layer >= layers - xsa_last_n; }
   /// Position of a layer in value_layers, or -1.
   int64_t value_layer_index(int64_t layer) const {
     const auto found = std::find(value_layers.begin(), value_layers.end(), layer);
     return found == value_layers.end() ? -1 : found - value_layers.begin();
   }
+  bool is_delta_layer(int64_t layer) const { return std::find(delta_layers.begin(), delta_layers.end(), layer) != delta_layers.end(); }
   /// The scripts that hash the previous token's id first name these modules differently.
   bool hashes_previous_first() const { return bigram_buckets > 0 && bigram_hash != ops::BigramHash::kXorCurrent; }
   /// The bigram embedding of these forms is multiplied by a trained scalar.
@@ -110,7 +124,10 @@ struct ModelConfig {
     return bigram_hash == ops::BigramHash::kXorPrevious || bigram_hash == ops::BigramHash::kXorCurrent;
   }
   /// At most so many gradient terms of one kind reach a parameter per token, or per chunk.
-  int64_t terms_per_parameter() const { return std::max<int64_t>(loops, trigrams ? 2 : 1); }
+  int64_t terms_per_parameter() const {
+    const int64_t per_pass = delta_layers.empty() ? 1 : delta_heads;  // the gate of a delta layer is shared by its heads
+    return std::max<int64_t>(loops * per_pass, trigrams ? 2 : 1);
+  }
 };
 
 /// What a config must satisfy, as the error of the first key that does not ("model.heads must divide model.width").

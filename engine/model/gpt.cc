@@ -12,6 +12,8 @@
 #include "engine/model/ops/scalar_scale.h"
 #include "engine/model/ops/smear_gate.h"
 #include "engine/model/ops/sum.h"
+#include "engine/model/ops/unit_norm.h"
+#include "engine/model/unit_vectors.h"
 
 namespace fairway::model {
 
@@ -34,7 +36,20 @@ int64_t Gpt::parameter_count() const {
   return count;
 }
 
-void Gpt::initialise(uint64_t seed) { draw_initial_values(parameters_, seed); }
+void Gpt::initialise(uint64_t seed) {
+  draw_initial_values(parameters_, seed);
+  for (auto& p : parameters_) FAIRWAY_CHECK(static_cast<bool>(normalise_vectors(*p)));
+}
+
+ValueId Gpt::normalised(const char* label, ValueId in) {
+  const ValueId out = tape_.add_value(config_.width);
+  if (config_.hypersphere) {
+    tape_.add_op(std::make_unique<UnitNorm>(label, config_.width, in, out));
+  } else {
+    tape_.add_op(std::make_unique<RmsNorm>(label, in, out, config_.width));
+  }
+  return out;
+}
 
 ValueId Gpt::projected(Parameter& proj, ValueId in) {
   const ValueId out = tape_.add_value(proj.rows());
@@ -68,10 +83,10 @@ ValueId Gpt::embed() {
     return out;
   };
   if (config_.smear == SmearForm::kKeep) e = smeared(e);
-  ValueId x0 = tape_.add_value(d);
-  tape_.add_op(std::make_unique<RmsNorm>("tok_emb.norm", e, x0, d));
-  if (config_.smear == SmearForm::kBlend || config_.smear == SmearForm::kFirstChannels) x0 = smeared(x0);
-  return x0;
+  const ValueId x0 = normalised("tok_emb.norm", e);
+  if (config_.smear != SmearForm::kBlend && config_.smear != SmearForm::kFirstChannels) return x0;
+  const ValueId mixed = smeared(x0);
+  return config_.hypersphere ? normalised("smear.norm", mixed) : mixed;
 }
 
 /// scale * (proj) rows of the value table.
@@ -102,11 +117,10 @@ void Gpt::build() {
     x = add_block(tape_, c, layout_, adapters_, i % c.layers, x, shared);
     if (decoder < 0) kept.push_back(x);
   }
-  ValueId hidden = tape_.add_value(c.width);
-  tape_.add_op(std::make_unique<RmsNorm>("final_norm", x, hidden, c.width));
+  const ValueId hidden = c.hypersphere ? x : normalised("final_norm", x);
   std::optional<ValueId> extra;
   if (adapters_.config().head && adapters_.config().rank > 0) extra = adapters_.delta(tape_, "lm_head", hidden, c.vocab_size);
-  tape_.add_op(std::make_unique<HeadLoss>(c, layout_.head != nullptr ? *layout_.head : *layout_.embedding, hidden, extra));
+  tape_.add_op(std::make_unique<HeadLoss>(c, layout_.head != nullptr ? *layout_.head : *layout_.embedding, hidden, extra, layout_.logit_scale));
   for (size_t k = 0; k < layout_.mtp_heads.size(); ++k) {
     const double weight = static_cast<double>(c.mtp_weight) / static_cast<double>(c.mtp_heads);
     tape_.add_op(std::make_unique<MultiTokenLoss>(config_, *layout_.mtp_heads[k], static_cast<int64_t>(k) + 1, weight, hidden));

@@ -31,7 +31,8 @@ class Gpt {
   Parameter* find(const std::string& name);
   int64_t parameter_count() const;
 
-  /// Every parameter as specified (NUMERICS.md, "Initial values"), from Philox streams named after the tensors.
+  /// Every parameter as specified (NUMERICS.md, "Initial values"), from Philox streams named after the tensors; matrices on the
+  /// hypersphere are brought there.
   void initialise(uint64_t seed);
 
   Tape& tape() { return tape_; }
@@ -39,6 +40,8 @@ class Gpt {
  private:
   void build();
   ValueId embed();
+  /// rms or unit norm over the width.
+  ValueId normalised(const char* label, ValueId in);
   ValueId value_embedding();
   ValueId projected(Parameter& proj, ValueId in);
 

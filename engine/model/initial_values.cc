@@ -4,10 +4,14 @@
 #include "engine/model/orthogonal.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/elementwise.h"
+#include "kernels/num/exp.h"
+#include "kernels/num/log.h"
 #include "kernels/num/philox.h"
 
 namespace fairway::model {
 namespace {
+
+constexpr float kLogLeastStep = -6.9077553f, kLogStepRatio = 4.6051702f;  // log 0.001, log 100
 
 void draw(Parameter& p, uint64_t seed) {
   const uint32_t word = tensor_word(p.name());
@@ -29,6 +33,20 @@ void draw(Parameter& p, uint64_t seed) {
       each([&](uint64_t i) { return (2.0f * num::uniform(seed, word, num::kPurposeInit, i) - 1.0f) * bound; });
       break;
     }
+    case InitialValue::Kind::kUniformTaps: {
+      const float bound = 1.0f / num::sqrt(static_cast<float>(p.rows()));
+      each([&](uint64_t i) { return (2.0f * num::uniform(seed, word, num::kPurposeInit, i) - 1.0f) * bound; });
+      break;
+    }
+    case InitialValue::Kind::kDecayRate:
+      each([&](uint64_t i) { return num::log(16.0f * num::uniform(seed, word, num::kPurposeInit, i)); });
+      break;
+    case InitialValue::Kind::kTimeStep:
+      each([&](uint64_t i) {
+        const float step = num::exp(kLogLeastStep + num::uniform(seed, word, num::kPurposeInit, i) * kLogStepRatio);
+        return step + num::log(1.0f - num::exp(-step));
+      });
+      break;
     case InitialValue::Kind::kOrthogonal:
       draw_orthogonal(seed, word, p.rows(), p.columns(), v);
       if (factor != 1.0f) kernels::scale(v, factor, count, v);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "kernels/num/float_bits.h"
+#include "kernels/ops/delta_rule.h"
 #include "kernels/ops/smear.h"
 
 namespace fairway::model {
@@ -22,6 +23,7 @@ class Registrar {
     if (c_.unet_skips) m.skips = &add("skip_weights", {c_.skip_count(), c_.width}, Group::kScalar, constant(1.0f));
     m.embedding = &table("tok_emb.weight", c_.vocab_size, c_.width, normal(c_.embed_init_std));
     if (c_.tied_head) m.embedding->set_forward_bits(kernels::bits_of_products(c_.head));
+    on_sphere(*m.embedding, UnitVectors::kRows);
     // The script that keeps the token's own vector builds the bigram first, like the scripts that call the modules bigram and smear.
     const bool smear_first = c_.smear == SmearForm::kFirstChannels || named_like_hash_scripts();
     if (smear_first) smear(m);
@@ -29,7 +31,11 @@ class Registrar {
     if (!smear_first) smear(m);
     for (int64_t layer = 0; layer < c_.layers; ++layer) m.blocks.push_back(block(layer));
     if (c_.value_dim > 0) value_embedding(m);
-    if (!c_.tied_head) m.head = &output_matrix("lm_head.weight", Group::kHead);
+    if (!c_.tied_head) {
+      m.head = &output_matrix("lm_head.weight", Group::kHead);
+      on_sphere(*m.head, UnitVectors::kRows);
+    }
+    if (c_.hypersphere) m.logit_scale = &add("logit_scale", {c_.vocab_size}, Group::kScalar, constant(sphere_start()));
     for (int64_t k = 0; k < c_.mtp_heads; ++k) {
       m.mtp_heads.push_back(&output_matrix(fmt::format("mtp_heads.{}.weight", k), Group::kMatrix));
     }
@@ -60,6 +66,13 @@ class Registrar {
     p.set_forward_bits(kernels::bits_of_products(c_.head));
     return p;
   }
+
+  void on_sphere(Parameter& p, UnitVectors which) const {
+    if (c_.hypersphere) p.set_unit_vectors(which);
+  }
+  float sphere_start() const { return static_cast<float>(1.0 / num::sqrt(static_cast<double>(c_.width))); }
+  /// What a matrix that writes to the residual stream starts as: zero, which on the hypersphere has no direction.
+  InitialValue residual_matrix(int64_t out, int64_t in) const { return c_.hypersphere ? block_matrix(out, in) : constant(0.0f); }
 
   /// The matrices of hash and value embeddings lie outside the blocks.
   static bool name_is_projection(const std::string& name) { return !name.starts_with("blocks."); }
@@ -117,32 +130,82 @@ class Registrar {
   }
 
   BlockParameters block(int64_t layer) {
-    const int64_t d = c_.width, kv = c_.kv_width(), f = c_.mlp_hidden;
+    const int64_t d = c_.width, f = c_.mlp_hidden / c_.mlp_blocks;
     const std::string name = fmt::format("blocks.{}", layer);
-    auto vector = [&](const char* suffix, int64_t count, float value) {
-      return &add(name + suffix, {count}, Group::kScalar, constant(value));
-    };
-    auto block_weight = [&](const char* suffix, int64_t out, int64_t in, InitialValue initial) {
-      return &matrix(name + suffix, out, in, Group::kMatrix, initial);
-    };
+    const float residual = c_.hypersphere ? sphere_start() : 1.0f;
     BlockParameters b;
-    b.attn_scale = vector(".attn_scale", d, 1.0f);
-    b.mlp_scale = vector(".mlp_scale", d, 1.0f);
-    b.mix = &add(name + ".resid_mix", {2, d}, Group::kScalar, {Kind::kMix, 1.0f});
-    b.gain = vector(".attn.q_gain", c_.heads, c_.qk_gain_init);
-    if (c_.value_residual) b.value_lambda = vector(".attn.vr_lambda", 2, 0.5f);
+    b.attn_scale = &add(name + ".attn_scale", {d}, Group::kScalar, constant(residual));
+    b.mlp_scale = &add(name + ".mlp_scale", c_.mlp_blocks == 1 ? std::vector<int64_t>{d} : std::vector<int64_t>{c_.mlp_blocks, d},
+                       Group::kScalar, constant(residual));
+    if (!c_.hypersphere) b.mix = &add(name + ".resid_mix", {2, d}, Group::kScalar, {Kind::kMix, 1.0f});
+    if (c_.is_delta_layer(layer)) {
+      b.delta = delta(name + ".attn.");
+    } else {
+      attention(b, name);
+    }
+    for (int64_t k = 0; k < c_.mlp_blocks; ++k) {
+      const std::string mlp = c_.mlp_name(k);
+      BlockParameters::Mlp& m = b.mlp.emplace_back();
+      if (c_.hypersphere) m.up_scale = &add(name + mlp + ".up_scale", {f}, Group::kScalar, constant(1.0f));
+      m.up = &reads(name + mlp + ".fc.weight", f, d);
+      m.down = &writes(name + mlp + ".proj.weight", d, f);
+    }
+    return b;
+  }
+
+  /// A matrix of a block that reads the residual stream, or one that writes to it.
+  Parameter& reads(const std::string& name, int64_t out, int64_t in) {
+    Parameter& p = matrix(name, out, in, Group::kMatrix, block_matrix(out, in));
+    on_sphere(p, UnitVectors::kRows);
+    return p;
+  }
+  Parameter& writes(const std::string& name, int64_t out, int64_t in) {
+    Parameter& p = matrix(name, out, in, Group::kMatrix, residual_matrix(out, in));
+    on_sphere(p, UnitVectors::kColumns);
+    return p;
+  }
+
+  void attention(BlockParameters& b, const std::string& name) {
+    const int64_t d = c_.width, kv = c_.kv_width();
+    b.gain = &add(name + ".attn.q_gain", {c_.heads}, Group::kScalar, constant(c_.qk_gain_init));
+    if (c_.value_residual) b.value_lambda = &add(name + ".attn.vr_lambda", {2}, Group::kScalar, constant(0.5f));
     if (c_.gated_attention) {
       b.gate_weight = &matrix(name + ".attn.attn_gate.weight", c_.heads, d, Group::kScalar, constant(0.0f));
       b.gate_weight->set_fake_quantised(false);
-      b.gate_bias = vector(".attn.attn_gate.bias", c_.heads, 4.0f);
+      b.gate_bias = &add(name + ".attn.attn_gate.bias", {c_.heads}, Group::kScalar, constant(4.0f));
     }
-    b.q = block_weight(".attn.c_q.weight", d, d, block_matrix(d, d));
-    b.k = block_weight(".attn.c_k.weight", kv, d, block_matrix(kv, d));
-    b.v = block_weight(".attn.c_v.weight", kv, d, block_matrix(kv, d));
-    b.out = block_weight(".attn.proj.weight", d, d, constant(0.0f));
-    b.up = block_weight(".mlp.fc.weight", f, d, block_matrix(f, d));
-    b.down = block_weight(".mlp.proj.weight", d, f, constant(0.0f));
-    return b;
+    b.q = &reads(name + ".attn.c_q.weight", d, d);
+    b.k = &reads(name + ".attn.c_k.weight", kv, d);
+    b.v = &reads(name + ".attn.c_v.weight", kv, d);
+    b.out = &writes(name + ".attn.proj.weight", d, d);
+  }
+
+  DeltaParameters delta(const std::string& name) {
+    const int64_t d = c_.width, heads = c_.delta_heads, keys = heads * c_.delta_key_dim, values = heads * c_.delta_value_dim;
+    auto small = [&](const char* suffix, std::vector<int64_t> shape, InitialValue initial) {
+      return &add(name + suffix, std::move(shape), Group::kScalar, initial);
+    };
+    auto taps = [&](const char* suffix, int64_t n) { return small(suffix, {ops::kConvolutionTaps, n}, {Kind::kUniformTaps, 1.0f}); };
+    auto gate = [&](const char* suffix) {
+      Parameter& p = matrix(name + suffix, heads, d, Group::kScalar, block_matrix(heads, d));
+      p.set_fake_quantised(false);
+      return &p;
+    };
+    DeltaParameters p;
+    p.a_log = small("A_log", {heads}, {Kind::kDecayRate, 1.0f});
+    p.dt_bias = small("dt_bias", {heads}, {Kind::kTimeStep, 1.0f});
+    p.norm = small("o_norm.weight", {c_.delta_value_dim}, constant(1.0f));
+    p.q_taps = taps("q_conv1d.weight", keys);
+    p.k_taps = taps("k_conv1d.weight", keys);
+    p.v_taps = taps("v_conv1d.weight", values);
+    p.q = &reads(name + "q_proj.weight", keys, d);
+    p.k = &reads(name + "k_proj.weight", keys, d);
+    p.v = &reads(name + "v_proj.weight", values, d);
+    p.a = gate("a_proj.weight");
+    p.b = gate("b_proj.weight");
+    p.gate = &reads(name + "g_proj.weight", values, d);
+    p.out = &writes(name + "o_proj.weight", d, values);
+    return p;
   }
 
   void value_embedding(Layout& m) {

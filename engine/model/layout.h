@@ -8,12 +8,26 @@
 
 namespace fairway::model {
 
+/// Parameters of a gated delta layer.
+struct DeltaParameters {
+  Parameter *q = nullptr, *k = nullptr, *v = nullptr, *a = nullptr, *b = nullptr, *gate = nullptr, *out = nullptr;
+  Parameter *q_taps = nullptr, *k_taps = nullptr, *v_taps = nullptr;  ///< short convolutions
+  Parameter *a_log = nullptr, *dt_bias = nullptr, *norm = nullptr;
+};
+
 /// Parameters of one block; null where the config has no such feature.
 struct BlockParameters {
-  Parameter *attn_scale = nullptr, *mlp_scale = nullptr, *mix = nullptr, *gain = nullptr;
+  Parameter *attn_scale = nullptr, *mix = nullptr, *gain = nullptr;
+  Parameter* mlp_scale = nullptr;  ///< one row per entry of `mlp`
   Parameter* value_lambda = nullptr;
   Parameter *gate_weight = nullptr, *gate_bias = nullptr;
-  Parameter *q = nullptr, *k = nullptr, *v = nullptr, *out = nullptr, *up = nullptr, *down = nullptr;
+  Parameter *q = nullptr, *k = nullptr, *v = nullptr, *out = nullptr;
+  struct Mlp {
+    Parameter *up = nullptr, *down = nullptr;
+    Parameter* up_scale = nullptr;
+  };
+  std::vector<Mlp> mlp;
+  DeltaParameters delta;  ///< in place of q, k, v, out and gain
 };
 
 /// Parameters by role; null or empty where the config has no such feature.
@@ -25,6 +39,7 @@ struct Layout {
   Parameter *value_table = nullptr, *value_proj = nullptr, *value_scale = nullptr;
   std::vector<Parameter*> value_layer_scales;
   Parameter* head = nullptr;  ///< an output matrix of its own
+  Parameter* logit_scale = nullptr;
   std::vector<Parameter*> mtp_heads;
 };
 

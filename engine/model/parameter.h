@@ -22,15 +22,21 @@ enum class Group {
 /// Where the initial values of a tensor come from (NUMERICS.md, "Initial values").
 struct InitialValue {
   enum class Kind {
-    kConstant,    ///< `factor`
-    kNormal,      ///< normals times `factor`
-    kUniform,     ///< U(-1/sqrt(columns), 1/sqrt(columns))
-    kOrthogonal,  ///< orthonormal rows or columns times `factor`
-    kMix,         ///< first row 1, others 0
+    kConstant,     ///< `factor`
+    kNormal,       ///< normals times `factor`
+    kUniform,      ///< U(-1/sqrt(columns), 1/sqrt(columns))
+    kOrthogonal,   ///< orthonormal rows or columns times `factor`
+    kMix,          ///< first row 1, others 0
+    kUniformTaps,  ///< U(-1/sqrt(rows), 1/sqrt(rows)): a convolution whose rows are taps
+    kDecayRate,    ///< log of U(0, 16)
+    kTimeStep,     ///< x with softplus(x) log-uniform between 0.001 and 0.1
   };
   Kind kind = Kind::kConstant;
   float factor = 1.0f;
 };
+
+/// Vectors of a matrix that have length one after every step.
+enum class UnitVectors { kNone, kRows, kColumns };
 
 class Parameter {
  public:
@@ -45,6 +51,8 @@ class Parameter {
   /// True if fake quantisation in training covers it.
   bool fake_quantised() const { return fake_quantised_; }
   void set_fake_quantised(bool on) { fake_quantised_ = on; }
+  UnitVectors unit_vectors() const { return unit_vectors_; }
+  void set_unit_vectors(UnitVectors which) { unit_vectors_ = which; }
   /// True if the original stores it in bfloat16: the value, its gradient and its Adam moments are rounded to it.
   bool bf16() const { return bf16_; }
   int64_t rows() const { return shape_.empty() ? 1 : shape_[0]; }
@@ -62,8 +70,8 @@ class Parameter {
 
   /// Call after every change of the value: the quantised forms are made again at their next use.
   void changed();
-  /// The matrix the products see: the value, or with `qat` its fake-quantised copy, if it is covered. Set before a forward pass.
-  /// Errors: it is not finite.
+  /// The matrix the products see: the value, or with `qat` its fake-quantised copy, if it is covered. Set before a
+  /// forward pass. Errors: it is not finite.
   [[nodiscard]] Status prepare(Qat qat);
   /// Rows quantised along the input index: the forward operand.
   const kernels::Quantised& forward_operand() const { return forward_; }
@@ -80,6 +88,7 @@ class Parameter {
   bool bf16_;
   InitialValue initial_;
   bool fake_quantised_ = false;
+  UnitVectors unit_vectors_ = UnitVectors::kNone;
   int forward_bits_ = 0;  ///< 0: never an operand of a product
   bool forward_ready_ = false, backward_ready_ = false, effective_is_copy_ = false;
   kernels::Buffer<float> value_, effective_;

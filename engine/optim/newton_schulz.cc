@@ -1,21 +1,11 @@
 #include "engine/optim/newton_schulz.h"
 
-#include <cstring>
-
-#include "kernels/cpu/parallel.h"
+#include "engine/optim/wide_form.h"
 #include "kernels/ops/muon.h"
 #include "kernels/rows.h"
 
 namespace fairway::optim {
 namespace {
-
-void transpose(const float* in, int64_t rows, int64_t columns, float* out) {
-  kernels::parallel_ranges(columns, 64, [&](int64_t begin, int64_t end) {
-    for (int64_t r = 0; r < rows; ++r) {
-      for (int64_t c = begin; c < end; ++c) out[c * rows + r] = in[r * columns + c];
-    }
-  });
-}
 
 template <class F>
 void each(int64_t count, const F& f) {
@@ -55,15 +45,10 @@ bool iterate(float* x, int64_t m, int64_t n, int64_t steps, kernels::Products pr
 bool newton_schulz(float* u, int64_t count, int64_t rows, int64_t columns, int64_t steps, kernels::Products products,
                    NewtonSchulzScratch& scratch) {
   for (int64_t i = 0; i < count; ++i) {
-    float* matrix = u + i * rows * columns;
-    if (rows <= columns) {
-      if (!iterate(matrix, rows, columns, steps, products, scratch)) return false;
-      continue;
-    }
-    scratch.x.resize(static_cast<size_t>(rows * columns));
-    transpose(matrix, rows, columns, scratch.x.data());
-    if (!iterate(scratch.x.data(), columns, rows, steps, products, scratch)) return false;
-    transpose(scratch.x.data(), columns, rows, matrix);
+    const bool ok = in_wide_form(u + i * rows * columns, rows, columns, scratch.x, [&](float* x, int64_t m, int64_t n) {
+      return iterate(x, m, n, steps, products, scratch);
+    });
+    if (!ok) return false;
   }
   return true;
 }

@@ -1,5 +1,6 @@
 #include "engine/optim/optimizer.h"
 
+#include "engine/model/unit_vectors.h"
 #include "kernels/accumulate.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/elementwise.h"
@@ -106,6 +107,7 @@ Status Optimizer::update(int64_t step, double multiplier) {
       return Error{Errc::kData, s.parameter->name(), "the parameter is not finite after the update; lower its learning rate"};
     }
     s.parameter->changed();
+    FAIRWAY_TRY(model::normalise_vectors(*s.parameter));
   }
   averages_.update(multiplier, step + 1);
   return {};
@@ -155,6 +157,15 @@ Status Optimizer::adam(Slot& slot, int64_t step, double multiplier) {
   return {};
 }
 
+bool Optimizer::whiten(float* u, int64_t rows, int64_t columns) const {
+  if (config_.whitening == Whitening::kMud) {
+    thread_local MudScratch scratch;
+    return mud(u, rows, columns, config_.mud_passes, config_.newton_schulz, scratch);
+  }
+  thread_local NewtonSchulzScratch scratch;
+  return newton_schulz(u, 1, rows, columns, config_.newton_schulz_steps, config_.newton_schulz, scratch);
+}
+
 Status Optimizer::muon(Slot& slot, int64_t step, double multiplier) {
   model::Parameter& p = *slot.parameter;
   const int64_t rows = p.rows(), columns = p.columns();
@@ -167,10 +178,7 @@ Status Optimizer::muon(Slot& slot, int64_t step, double multiplier) {
       u[i] = bf16_state ? ops::muon_momentum_bf16(u[i], mu, momentum[i]) : ops::muon_momentum(u[i], mu, momentum[i]);
     }
   });
-  thread_local NewtonSchulzScratch scratch;
-  if (!newton_schulz(u, 1, rows, columns, config_.newton_schulz_steps, config_.newton_schulz, scratch)) {
-    return Error{Errc::kData, p.name(), "the momentum is not finite"};
-  }
+  if (!whiten(u, rows, columns)) return Error{Errc::kData, p.name(), "the momentum is not finite"};
   const double ratio = static_cast<double>(rows) / static_cast<double>(columns);
   const double shape_factor = num::sqrt(ratio > 1.0 ? ratio : 1.0);
   const float decay = static_cast<float>(1.0 - lr * config_.muon_wd);

@@ -7,6 +7,7 @@
 #include "engine/base/result.h"
 #include "engine/model/gpt.h"
 #include "engine/optim/averages.h"
+#include "engine/optim/mud.h"
 #include "engine/optim/newton_schulz.h"
 #include "engine/optim/schedule.h"
 
@@ -23,6 +24,12 @@ enum class MuonKind {
   kParallel,  ///< over banks: gradients and momentum in bf16
 };
 
+/// What takes correlations out of a matrix's momentum.
+enum class Whitening {
+  kNewtonSchulz,
+  kMud,  ///< engine/optim/mud.h
+};
+
 struct OptimizerConfig {
   double matrix_lr = 0.04;
   double scalar_lr = 0.04;
@@ -33,7 +40,9 @@ struct OptimizerConfig {
   double muon_wd = 0.0;  ///< decoupled decay of the matrices
   bool muon_wd_after = false;  ///< decay after the update instead of before
   double adam_wd = 0.0;  ///< decoupled decay of embeddings and scalars
+  Whitening whitening = Whitening::kNewtonSchulz;
   int64_t newton_schulz_steps = 5;
+  int64_t mud_passes = 1;
   kernels::Products newton_schulz = kernels::Products::kS21;
   double beta1 = 0.9;
   double beta2 = 0.95;
@@ -74,6 +83,7 @@ class Optimizer {
   Status update(int64_t step, double multiplier);
   Status adam(Slot& slot, int64_t step, double multiplier);
   Status muon(Slot& slot, int64_t step, double multiplier);
+  bool whiten(float* u, int64_t rows, int64_t columns) const;
   bool parallel_muon(const Slot& slot) const {
     return config_.muon == MuonKind::kParallel && slot.parameter->group() == model::Group::kMatrix;
   }

@@ -34,11 +34,13 @@ void needs(TableReader& t, bool on, const char* other, std::initializer_list<con
 /// Input features, values, attention and losses beyond the baseline.
 void read_features(TableReader& t, model::ModelConfig& m) {
   m.unet_skips = t.boolean("unet_skips", true);
+  m.hypersphere = t.boolean("hypersphere", false);
   m.ln_scale = t.boolean("ln_scale", false);
   m.rope_dims = t.integer("rope_dims", 0, 0, 1024);
   m.rope_reference_length = t.integer("rope_ntk_length", 0, 0, 131072);
   m.xsa_last_n = t.integer("xsa_last_n", 0, 0, 256);
   m.mlp_slope = static_cast<float>(t.number("mlp_slope", 0.0, 0.0, 1.0));
+  m.mlp_blocks = t.integer("mlp_blocks", 1, 1, 16);
   m.smear = static_cast<model::SmearForm>(t.choice("smear_gate", 0, {"none", "keep", "first_channels", "blend"}));
   m.bigram_buckets = t.integer("bigram_buckets", 0, 0, 65536);
   m.bigram_dim = t.integer("bigram_dim", 128, 1, 16384);
@@ -48,6 +50,11 @@ void read_features(TableReader& t, model::ModelConfig& m) {
   needs(t, m.bigram_buckets > 0, "bigram_buckets", {"bigram_dim", "bigram_hash"});
   m.value_dim = t.integer("ve_dim", 0, 0, 16384);
   if (t.has("ve_layers")) m.value_layers = t.integers("ve_layers", 0, 255);
+  if (t.has("delta_layers")) m.delta_layers = t.integers("delta_layers", 0, 255);
+  m.delta_heads = t.integer("delta_heads", 6, 1, 1024);
+  m.delta_key_dim = t.integer("delta_key_dim", 64, 1, 1024);
+  m.delta_value_dim = t.integer("delta_value_dim", 128, 1, 1024);
+  needs(t, !m.delta_layers.empty(), "delta_layers", {"delta_heads", "delta_key_dim", "delta_value_dim"});
   m.value_residual = t.boolean("value_residual", false);
   m.gated_attention = t.boolean("gated_attention", false);
   m.loops = t.integer("loops", 1, 1, 256);
@@ -97,6 +104,11 @@ void read_optimizer(TableReader& t, Submission& s) {
   o.momentum.warmup_start = t.number("muon_momentum_warmup_start", 0.85, 0.0, 1.0);
   o.momentum.warmup_steps = t.integer("muon_momentum_warmup_steps", 500, 0, 1'000'000'000);
   o.newton_schulz_steps = t.integer("muon_backend_steps", 5, 0, 100);
+  o.whitening = static_cast<optim::Whitening>(t.choice("muon_whitening", 0, {"newton_schulz", "mud"}));
+  o.mud_passes = t.integer("mud_passes", 1, 1, 16);
+  if (t.has("mud_passes") && o.whitening != optim::Whitening::kMud) {
+    t.fail("mud_passes", "has no effect without optimizer.muon_whitening = \"mud\"; set that key or remove this one");
+  }
   o.beta1 = t.number("beta1", 0.9, 0.0, 0.999999);
   o.beta2 = t.number("beta2", 0.95, 0.0, 0.999999);
   o.adam_eps = t.number("adam_eps", 1e-8, 1e-30, 1.0);

@@ -38,6 +38,22 @@ void scaled_add(const float* x, const float* s, const float* a, int64_t rows, in
   });
 }
 
+void interpolate(const float* x, const float* a, const float* u, int64_t rows, int64_t n, float* y) {
+  over_rows(rows, n, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      for (int64_t c = 0; c < n; ++c) y[r * n + c] = x[r * n + c] + a[c] * (u[r * n + c] - x[r * n + c]);
+    }
+  });
+}
+
+void scaled_difference(const float* u, const float* x, const float* s, int64_t rows, int64_t n, float* y) {
+  over_rows(rows, n, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      for (int64_t c = 0; c < n; ++c) y[r * n + c] = s[c] * (u[r * n + c] - x[r * n + c]);
+    }
+  });
+}
+
 void scale_channels(const float* x, const float* s, int64_t rows, int64_t n, float* y) {
   over_rows(rows, n, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {

@@ -14,6 +14,7 @@
 #include "engine/eval/evaluator.h"
 #include "engine/model/gpt.h"
 #include "engine/model/orthogonal.h"
+#include "engine/optim/mud.h"
 #include "engine/optim/newton_schulz.h"
 #include "engine/optim/optimizer.h"
 #include "engine/replay/artifact.h"
@@ -21,6 +22,7 @@
 #include "kernels/accumulate.h"
 #include "kernels/attention.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/delta_rule.h"
 #include "kernels/elementwise.h"
 #include "kernels/exclusive_attention.h"
 #include "kernels/matmul.h"
@@ -32,6 +34,7 @@
 #include "kernels/num/trig.h"
 #include "kernels/rows.h"
 #include "kernels/smear.h"
+#include "kernels/unit_vectors.h"
 
 namespace fairway {
 namespace {
@@ -300,6 +303,48 @@ void newton_schulz() {
   }
 }
 
+void decorrelation() {
+  Rung r("op.mud");
+  optim::MudScratch scratch;
+  for (auto [rows, columns] : {std::pair<int64_t, int64_t>{24, 40}, {40, 24}}) {
+    Floats u = uniform(static_cast<size_t>(rows * columns), 15, 1e-3f);
+    require(optim::mud(u.data(), rows, columns, 2, kernels::Products::kS21, scratch), "op.mud");
+    r.add(u);
+  }
+}
+
+void unit_vectors() {
+  constexpr int64_t rows = 19, n = 200;
+  Rung r("op.unit_vectors");
+  Floats x = uniform(rows * n, 24, 5.0f), dy = uniform(rows * n, 25, 0.1f), y(x.size()), norm(rows), dx(x.size());
+  require(kernels::unit_rows(x.data(), rows, n, y.data(), norm.data()), "op.unit_vectors");
+  require(kernels::unit_rows_backward(dy.data(), y.data(), norm.data(), rows, n, dx.data()), "op.unit_vectors");
+  require(kernels::unit_columns(x.data(), rows, n), "op.unit_vectors");
+  r.add(y);
+  r.add(norm);
+  r.add(dx);
+  r.add(x);
+}
+
+void delta() {
+  constexpr int64_t sequences = 2, length = 70, heads = 3, n = 8, m = 12, rows = sequences * length * heads;
+  Rung r("op.delta_rule");
+  const Floats q = uniform(rows * n, 26), k = uniform(rows * n, 27, 0.4f), v = uniform(rows * m, 28, 2.0f), dout = uniform(rows * m, 29, 0.1f),
+               w = uniform(4 * heads * n, 32, 0.5f);
+  Floats decay = uniform(rows, 30, 0.1f), beta = uniform(rows, 31, 0.5f), out(rows * m), dq(q.size()), dk(k.size()), dv(v.size()), ddecay(rows),
+         dbeta(rows), z(q.size()), y(q.size()), dz(q.size()), dx(q.size());
+  for (float& d : decay) d += 0.875f;
+  for (float& b : beta) b += 0.5f;
+  const kernels::DeltaShape shape{sequences, length, heads, n, m};
+  require(kernels::delta_rule({shape, q.data(), k.data(), v.data(), decay.data(), beta.data(), out.data()}), "op.delta_rule");
+  require(kernels::delta_rule_backward({shape, q.data(), k.data(), v.data(), decay.data(), beta.data(), dout.data(), dq.data(), dk.data(), dv.data(),
+                                        ddecay.data(), dbeta.data()}),
+          "op.delta_rule");
+  kernels::short_convolution(q.data(), w.data(), sequences * length, length, heads * n, z.data(), y.data());
+  kernels::short_convolution_backward(k.data(), z.data(), w.data(), sequences * length, length, heads * n, dz.data(), dx.data());
+  for (const Floats* x : {&out, &dq, &dk, &dv, &ddecay, &dbeta, &y, &dz, &dx}) r.add(*x);
+}
+
 submission::Submission tiny(int64_t layers) {
   submission::Submission s;
   s.name = "ladder";
@@ -452,6 +497,34 @@ void features() {
   r.add_value(train::state_root(model, optimizer, 3));
 }
 
+/// What replaces attention, the MLP, the residual stream or the iteration as a whole; each trained for two steps.
+void variants() {
+  auto train = [](const char* rung, submission::Submission s) {
+    model::Gpt model(s.model);
+    model.initialise(42);
+    optim::Optimizer optimizer(s.optimizer, model);
+    Rung r(rung);
+    add_parameters(r, model);
+    for (int64_t step = 0; step < 2; ++step) {
+      run_step(s, model, step, &r);
+      require(static_cast<bool>(optimizer.step(step, 1.0, s.train.batch_tokens)), rung);
+    }
+    r.add_value(train::state_root(model, optimizer, 2));
+  };
+  submission::Submission s = tiny(3);
+  s.model.mlp_blocks = 2;
+  s.model.delta_layers = {0, 1};
+  s.model.delta_heads = 3;
+  s.model.delta_key_dim = 8;
+  s.model.delta_value_dim = 16;
+  s.optimizer.whitening = optim::Whitening::kMud;
+  train("train.gated_delta", s);
+  s = tiny(2);
+  s.model.hypersphere = true;
+  s.model.unet_skips = false;
+  train("train.hypersphere", s);
+}
+
 }  // namespace
 }  // namespace fairway
 
@@ -463,7 +536,11 @@ int main(int argc, char** argv) {
   fairway::feature_operations();
   fairway::attention();
   fairway::newton_schulz();
+  fairway::decorrelation();
+  fairway::unit_vectors();
+  fairway::delta();
   fairway::one_layer();
   fairway::training();
   fairway::features();
+  fairway::variants();
 }

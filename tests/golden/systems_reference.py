@@ -4,7 +4,7 @@
 Written from the description of the architectures and optimizers alone, sharing no code with the engine. It makes the vectors that
 systems_test.cc compares with:
 
-    systems_reference.py                    writes vectors/<system>.safetensors for every system of systems.json
+    systems_reference.py [--system NAME]    writes vectors/<system>.safetensors for every system of systems.json, or those named
     systems_reference.py --check FILE       compares the nll that `fairway eval DIR --weights W --tokens T --nll-out N` wrote with the
       --weights W --tokens T --config C     model of fairway.toml C (full size; any safetensors under the upstream names)
 
@@ -55,7 +55,7 @@ def weight(name, shape):
         base, spread = 1.5, 0.25
     elif name.endswith(("vr_lambda", "resid_mix", "bigram.scale", "bigram_hash.scale", "ve_shared.scale")):
         base, spread = 0.5, 0.25
-    elif name.endswith((".table.weight", ".embed.weight")):
+    elif name.endswith((".table.weight", ".embed.weight", "conv1d.weight")):
         base, spread = 0.0, 1.0
     elif name == "tok_emb.weight":
         base, spread = 0.0, 0.5
@@ -77,9 +77,32 @@ def batch_tokens(step, sequences, length, vocab):
 # --- the model -----------------------------------------------------------------------------------------------------------------------
 
 
+def mlp_name(m, k):
+    return "mlp." if m.get("mlp_blocks", 1) == 1 else f"mlp.{k}."
+
+
+def mlp_shapes(m, block):
+    out, f = {}, m["mlp_hidden"] // m.get("mlp_blocks", 1)
+    for k in range(m.get("mlp_blocks", 1)):
+        name = block + mlp_name(m, k)
+        if m.get("hypersphere"):
+            out[name + "up_scale"] = (f,)
+        out.update({name + "fc.weight": (f, m["width"]), name + "proj.weight": (m["width"], f)})
+    return out
+
+
+def delta_shapes(m, name):
+    d, heads, key, value = m["width"], m["delta_heads"], m["delta_key_dim"], m["delta_value_dim"]
+    out = {"A_log": (heads,), "dt_bias": (heads,), "o_norm.weight": (value,)}
+    out.update({f"{x}_conv1d.weight": (4, heads * n) for x, n in (("q", key), ("k", key), ("v", value))})
+    out.update({f"{x}_proj.weight": (n, d) for x, n in (("q", heads * key), ("k", heads * key), ("v", heads * value), ("a", heads),
+                                                          ("b", heads), ("g", heads * value))})
+    return {name + n: s for n, s in {**out, "o_proj.weight": (d, heads * value)}.items()}
+
+
 def shapes(m):
     """Parameters by upstream name, in registration order."""
-    d, heads, kv, f, layers = m["width"], m["heads"], m["width"] // m["heads"] * m["kv_heads"], m["mlp_hidden"], m["layers"]
+    d, heads, kv, layers = m["width"], m["heads"], m["width"] // m["heads"] * m["kv_heads"], m["layers"]
     loops = m.get("loops", 1)
     out = {}
     if m.get("unet_skips", True):
@@ -107,13 +130,22 @@ def shapes(m):
     out.update(second)
     for i in range(layers):
         b = f"blocks.{i}."
-        out.update({b + "attn_scale": (d,), b + "mlp_scale": (d,), b + "resid_mix": (2, d), b + "attn.q_gain": (heads,)})
+        blocks = m.get("mlp_blocks", 1)
+        out.update({b + "attn_scale": (d,), b + "mlp_scale": (d,) if blocks == 1 else (blocks, d)})
+        if not m.get("hypersphere"):
+            out[b + "resid_mix"] = (2, d)
+        if i in m.get("delta_layers", []):
+            out.update(delta_shapes(m, b + "attn."))
+            out.update(mlp_shapes(m, b))
+            continue
+        out[b + "attn.q_gain"] = (heads,)
         if m.get("value_residual"):
             out[b + "attn.vr_lambda"] = (2,)
         if m.get("gated_attention"):
             out.update({b + "attn.attn_gate.weight": (heads, d), b + "attn.attn_gate.bias": (heads,)})
         out.update({b + "attn.c_q.weight": (d, d), b + "attn.c_k.weight": (kv, d), b + "attn.c_v.weight": (kv, d),
-                    b + "attn.proj.weight": (d, d), b + "mlp.fc.weight": (f, d), b + "mlp.proj.weight": (d, f)})
+                    b + "attn.proj.weight": (d, d)})
+        out.update(mlp_shapes(m, b))
     if m.get("ve_dim"):
         out["ve_shared.scale"] = ()
         out["ve_shared.embed.weight"] = (m["vocab_size"], m["ve_dim"])
@@ -123,6 +155,8 @@ def shapes(m):
             out[f"ve_layer_scales.{k}"] = (1,)
     if not m.get("tied_head", True):
         out["lm_head.weight"] = (m["vocab_size"], d)
+    if m.get("hypersphere"):
+        out["logit_scale"] = (m["vocab_size"],)
     for k in range(m.get("mtp_heads", 0)):
         out[f"mtp_heads.{k}.weight"] = (m["vocab_size"], d)
     return out
@@ -130,6 +164,10 @@ def shapes(m):
 
 def rms(x):
     return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + EPS)
+
+
+def unit(x):
+    return F.normalize(x, dim=-1, eps=1e-12)
 
 
 def previous(x):
@@ -194,17 +232,48 @@ class System:
         if form == "keep":
             s = torch.sigmoid(p["smeargate.gate"])
             e = s * e + (1 - s) * previous(e)
-        x = rms(e)
+        x = self.normalised(e)
         if form == "first_channels":
             gate = 0.07 * torch.sigmoid(x[..., :12] @ p["smear_gate.gate.weight"].T + p["smear_gate.gate.bias"])
             x = x + gate * previous(x)
         if form == "blend":
             s = torch.sigmoid(p["smear.gate"] if "smear.gate" in p else p["smear_gate.gate"])
             x = (1 - s) * x + s * previous(x)
-        return x
+        return unit(x) if m.get("hypersphere") else x
+
+    def normalised(self, x):
+        return unit(x) if self.m.get("hypersphere") else rms(x)
+
+    def gated_delta(self, n, layer):
+        m, p, b = self.m, self.p, f"blocks.{layer}.attn."
+        batch, length, _ = n.shape
+        heads, key, value = m["delta_heads"], m["delta_key_dim"], m["delta_value_dim"]
+
+        def convolved(x):
+            y = n @ p[b + x + "_proj.weight"].T
+            w = p[b + x + "_conv1d.weight"]
+            padded = F.pad(y, (0, 0, 3, 0))
+            return F.silu(sum(w[i] * padded[:, i : i + length] for i in range(4)))
+
+        q = unit(convolved("q").view(batch, length, heads, key)) / math.sqrt(key)
+        k = unit(convolved("k").view(batch, length, heads, key))
+        v = convolved("v").view(batch, length, heads, value)
+        decay = torch.exp(-torch.exp(p[b + "A_log"]) * F.softplus(n @ p[b + "a_proj.weight"].T + p[b + "dt_bias"]))
+        beta = torch.sigmoid(n @ p[b + "b_proj.weight"].T)
+        state, out = torch.zeros(batch, heads, key, value), []
+        for t in range(length):
+            state = decay[:, t, :, None, None] * state
+            miss = v[:, t] - torch.einsum("bhkv,bhk->bhv", state, k[:, t])
+            state = state + torch.einsum("bhk,bhv->bhkv", k[:, t], beta[:, t, :, None] * miss)
+            out.append(torch.einsum("bhkv,bhk->bhv", state, q[:, t]))
+        o = rms(torch.stack(out, 1)) * p[b + "o_norm.weight"]
+        gate = F.silu(n @ p[b + "g_proj.weight"].T).view(batch, length, heads, value)
+        return (o * gate).reshape(batch, length, heads * value) @ p[b + "o_proj.weight"].T
 
     def attention(self, n, layer, ids, first_values):
         m, p, b = self.m, self.p, f"blocks.{layer}.attn."
+        if layer in m.get("delta_layers", []):
+            return self.gated_delta(n, layer)
         batch, length, d = n.shape
         heads, kv_heads = m["heads"], m["kv_heads"]
         depth = d // heads
@@ -240,13 +309,32 @@ class System:
 
     def block(self, x, x0, layer, ids, first_values):
         m, p, b = self.m, self.p, f"blocks.{layer}."
+        rates = p[b + "mlp_scale"].view(-1, m["width"])
+        if m.get("hypersphere"):
+            factor = 0.05 * math.sqrt(m["width"])
+
+            def step(x, rate, a):
+                return unit(x + (factor * rate).abs() * (unit(a) - x))
+
+            y = step(x, p[b + "attn_scale"], self.attention(x, layer, ids, first_values))
+            for k in range(len(rates)):
+                y = step(y, rates[k], self.mlp(y, b + mlp_name(m, k)))
+            return y
         s = 1 / math.sqrt(layer + 1) if m.get("ln_scale") else 1.0
         mix = p[b + "resid_mix"]
         u = mix[0] * x + mix[1] * x0
         y = u + p[b + "attn_scale"] * self.attention(s * rms(u), layer, ids, first_values)
-        a = (s * rms(y)) @ p[b + "mlp.fc.weight"].T
+        for k in range(len(rates)):
+            y = y + rates[k] * self.mlp(s * rms(y), b + mlp_name(m, k))
+        return y
+
+    def mlp(self, n, name):
+        m, p = self.m, self.p
+        a = n @ p[name + "fc.weight"].T
+        if m.get("hypersphere"):
+            a = a * p[name + "up_scale"] * math.sqrt(m["width"])
         a = torch.where(a > 0, a, m.get("mlp_slope", 0.0) * a)
-        return y + p[b + "mlp_scale"] * (a.square() @ p[b + "mlp.proj.weight"].T)
+        return a.square() @ p[name + "proj.weight"].T
 
     def hidden(self, ids):
         m, p = self.m, self.p
@@ -260,11 +348,13 @@ class System:
             x = self.block(x, x0, i % m["layers"], ids, first_values)
             if i < encoder:
                 kept.append(x)
-        return rms(x)
+        return x if m.get("hypersphere") else rms(x)
 
     def nll_of(self, hidden, matrix, targets):
         cap = self.m.get("logit_softcap", 30.0)
         z = hidden @ matrix.T
+        if self.m.get("hypersphere"):
+            z = z * self.p["logit_scale"] * math.sqrt(self.m["width"])
         z = cap * torch.tanh(z / cap) if cap else z
         return F.cross_entropy(z.flatten(0, -2), targets.flatten(), reduction="none").view(targets.shape)
 
@@ -284,7 +374,8 @@ class System:
 
 # --- the optimizers ------------------------------------------------------------------------------------------------------------------
 
-CONTROL = ("attn_scale", "mlp_scale", "resid_mix", "q_gain", "skip_weights", "smear", "ve_layer_scales", "attn_gate", "vr_lambda")
+CONTROL = ("attn_scale", "mlp_scale", "resid_mix", "q_gain", "skip_weights", "smear", "ve_layer_scales", "attn_gate", "vr_lambda",
+           "conv1d", "a_proj", "b_proj")
 
 
 def group_of(name, shape, o):
@@ -308,13 +399,23 @@ def newton_schulz(g):
     return x.T if g.shape[0] > g.shape[1] else x
 
 
+def mud(g):
+    q = g.T if g.shape[0] > g.shape[1] else g
+    q = q / (q.norm(dim=1, keepdim=True) + 1e-7)
+    lower = torch.tril(q @ q.T) + 1e-6 * torch.eye(q.shape[0])
+    q = torch.linalg.solve_triangular(lower, q, upper=False)
+    q = q / (q.norm(dim=1, keepdim=True) + 1e-7)
+    return q.T if g.shape[0] > g.shape[1] else q
+
+
 def bf16(x):
     return x.bfloat16().float()
 
 
 class Optimizer:
-    def __init__(self, o, parameters):
-        self.o, self.p, self.state = o, parameters, {}
+    def __init__(self, o, parameters, on_sphere=False):
+        self.o, self.p, self.state, self.on_sphere = o, parameters, {}, on_sphere
+        self.whiten = mud if o.get("muon_whitening") == "mud" else newton_schulz
 
     def clip(self, gradients):
         limit = self.o.get("grad_clip_norm", 0.0)
@@ -350,11 +451,11 @@ class Optimizer:
                 if parallel:
                     g = bf16(g)
                     m.copy_(bf16(bf16(mu * m) + g))
-                    u = bf16(newton_schulz(bf16(g + mu * m)))
+                    u = bf16(self.whiten(bf16(g + mu * m)))
                     p.mul_(1 - lr * wd).add_(u, alpha=-lr * shape)
                     continue
                 m.mul_(mu).add_(g)
-                u = bf16(bf16(newton_schulz(g + mu * m)) * shape)
+                u = bf16(bf16(self.whiten(g + mu * m)) * shape)
                 if o.get("muon_wd_order", "before") == "before":
                     p.mul_(1 - lr * wd).sub_(lr * u)
                 else:
@@ -367,6 +468,11 @@ class Optimizer:
             m.mul_(0.9).add_(g, alpha=0.1)
             v.mul_(0.95).addcmul_(g, g, value=0.05)
             p.sub_(lr * (m / (1 - 0.9 ** (k + 1))) / ((v / (1 - 0.95 ** (k + 1))).sqrt() + 1e-8))
+        for name, p in self.p.items() if self.on_sphere else ():
+            if name.startswith("blocks.") and name.endswith("proj.weight"):
+                p.copy_(F.normalize(p, dim=0, eps=1e-12))
+            elif name in ("tok_emb.weight", "lm_head.weight") or name.endswith(("c_q.weight", "c_k.weight", "c_v.weight", "fc.weight")):
+                p.copy_(unit(p))
 
 
 # --- vectors -------------------------------------------------------------------------------------------------------------------------
@@ -425,7 +531,7 @@ def vectors(name, definition, system):
         scale = float(g.abs().max()) or 1.0
         out["scale." + n] = torch.tensor([scale])
         out["grad." + n] = (g / scale).half()
-    optimizer, losses = Optimizer(system["optimizer"], parameters), []
+    optimizer, losses = Optimizer(system["optimizer"], parameters, m.get("hypersphere", False)), []
     for step in range(batch["steps"]):
         ids, targets = batch_tokens(step, batch["sequences"], batch["length"], m["vocab_size"])
         workers, total = [], 0.0
@@ -463,6 +569,7 @@ def check(options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--system", action="append", help="only this one; may be repeated")
     parser.add_argument("--check")
     parser.add_argument("--weights")
     parser.add_argument("--tokens")
@@ -475,8 +582,8 @@ def main():
         return
     definition = json.loads((HERE / "systems.json").read_text())
     (HERE / "vectors").mkdir(exist_ok=True)
-    for name, system in definition["systems"].items():
-        vectors(name, definition, system)
+    for name in options.system or definition["systems"]:
+        vectors(name, definition, definition["systems"][name])
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ void set_weights(model::Gpt& m) {
       base = 1.5f;
     } else if (ends({"vr_lambda", "resid_mix", "bigram.scale", "bigram_hash.scale", "ve_shared.scale"})) {
       base = 0.5f;
-    } else if (ends({".table.weight", ".embed.weight"})) {
+    } else if (ends({".table.weight", ".embed.weight", "conv1d.weight"})) {
       spread = 1.0f;
     } else if (n == "tok_emb.weight" || p->shape().size() < 2 || n.find("gate") != std::string::npos) {
       spread = 0.5f;

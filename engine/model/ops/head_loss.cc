@@ -20,6 +20,24 @@ Status HeadLoss::logits(Tape& tape, int64_t token, int64_t rows) {
   }
   kernels::exact_matmul(scratch.rows, table_.forward_operand(), config_.head, logits_.data(), vocab);
   if (extra_) kernels::add_to(tape.data(*extra_) + token * vocab, rows * vocab, logits_.data());
+  if (scale_ == nullptr) return {};
+  scales_.resize(static_cast<size_t>(vocab));
+  kernels::scale(scale_->value(), config_.sphere_factor(), vocab, scales_.data());
+  if (tape.batch().training) {
+    unscaled_.resize(static_cast<size_t>(rows * vocab));
+    std::copy_n(logits_.data(), rows * vocab, unscaled_.data());
+  }
+  kernels::scale_channels(logits_.data(), scales_.data(), rows, vocab, logits_.data());
+  return {};
+}
+
+Status HeadLoss::scale_backward(const Batch& b) {
+  const int64_t vocab = config_.vocab_size, tokens = b.tokens();
+  kernels::scale(unscaled_.data(), config_.sphere_factor(), tokens * vocab, unscaled_.data());
+  if (!kernels::accumulate_products(logits_.data(), unscaled_.data(), tokens, vocab, b.term_limit, scale_->gradient())) {
+    return Error{Errc::kData, scale_->name(), kGradientTooLarge};
+  }
+  kernels::scale_channels(logits_.data(), scales_.data(), tokens, vocab, logits_.data());
   return {};
 }
 
@@ -60,6 +78,7 @@ Status HeadLoss::backward(Tape& tape) {
   const Batch& b = tape.batch();
   const int64_t vocab = config_.vocab_size, width = config_.width, tokens = b.tokens();
   const int wgrad_bits = kernels::bits_of_products(config_.wgrad), dgrad_bits = kernels::bits_of_products(config_.dgrad);
+  if (scale_ != nullptr) FAIRWAY_TRY(scale_backward(b));
   if (!kernels::quantise_columns(logits_.data(), tokens, vocab, vocab, wgrad_bits, scratch.gradient_columns) ||
       !kernels::quantise_columns(tape.data(in_), tokens, width, width, wgrad_bits, scratch.columns)) {
     return bad_value(kNotFinite);

@@ -13,13 +13,16 @@ namespace fairway::model {
 
 class HeadLoss : public Op {
  public:
-  /// `extra` (tokens, vocab), if there is one, is added to the logits before the cap.
-  HeadLoss(const ModelConfig& config, Parameter& table, ValueId in, std::optional<ValueId> extra = {})
-      : Op("logits"), config_(config), table_(table), in_(in), extra_(extra) {}
+  /// `extra` (tokens, vocab), if there is one, is added to the logits; then they are multiplied by config.sphere_factor() * `scale`
+  /// (vocab), if there is one; then capped.
+  HeadLoss(const ModelConfig& config, Parameter& table, ValueId in, std::optional<ValueId> extra = {}, Parameter* scale = nullptr)
+      : Op("logits"), config_(config), table_(table), in_(in), extra_(extra), scale_(scale) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
 
  private:
+  /// The gradient of `scale`, and of the logits before it in place of that after it.
+  Status scale_backward(const Batch& batch);
   /// Logits of `rows` tokens from `token` on.
   Status logits(Tape& tape, int64_t token, int64_t rows);
   /// Their losses, or what the batch's sink makes of them; in training the logits become their gradient.
@@ -29,7 +32,9 @@ class HeadLoss : public Op {
   Parameter& table_;
   ValueId in_;
   std::optional<ValueId> extra_;
+  Parameter* scale_;
   kernels::Buffer<float> logits_;
+  kernels::Buffer<float> unscaled_, scales_;  ///< with `scale`: the logits before it (training), and factor * scale
 };
 
 }  // namespace fairway::model

@@ -20,5 +20,10 @@ bool row_dot(const float* a, const float* b, int64_t n, float* out, int64_t begi
 bool cross_entropy(const CrossEntropyRows& c, int64_t begin, int64_t end);
 bool attention_forward(const AttentionForward& a, int64_t sequence, int64_t kv_head);
 bool attention_backward(const AttentionBackward& a, int64_t sequence, int64_t kv_head);
+/// One sequence and head; `memory` holds two states.
+bool delta_forward(const DeltaForward& d, int64_t sequence, int64_t head, float* memory);
+/// One sequence and head; `memory` holds as many floats as delta_backward_floats says.
+int64_t delta_backward_floats(const DeltaShape& shape);
+bool delta_backward(const DeltaBackward& d, int64_t sequence, int64_t head, float* memory);
 
 }  // namespace fairway::kernels::FAIRWAY_ISA_NAMESPACE

@@ -18,6 +18,7 @@ void multiply_float(const RowsView& a, int64_t m, const void* packed, const int3
 extern const Table kTable;
 const Table kTable = {quantise_rows,     quantise_columns, matmul_packed_bytes, matmul_panel_count, kPanelColumns,
                       matmul_pack_panel, multiply_float,   rms_norm,            rms_norm_backward,  sum_of_squares,
-                      cross_entropy,     attention_forward, attention_backward, row_dot};
+                      cross_entropy,     attention_forward, attention_backward, row_dot,
+                      delta_forward,     delta_backward_floats, delta_backward};
 
 }  // namespace fairway::kernels::FAIRWAY_ISA_NAMESPACE

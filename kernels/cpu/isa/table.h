@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/delta_rule.h"
 #include "kernels/quantised.h"
 
 namespace fairway::kernels {
@@ -63,6 +64,9 @@ struct Table {
   bool (*attention_forward)(const AttentionForward& a, int64_t sequence, int64_t kv_head);
   bool (*attention_backward)(const AttentionBackward& a, int64_t sequence, int64_t kv_head);
   bool (*row_dot)(const float* a, const float* b, int64_t n, float* out, int64_t begin, int64_t end);
+  bool (*delta_forward)(const DeltaForward& d, int64_t sequence, int64_t head, float* memory);
+  int64_t (*delta_backward_floats)(const DeltaShape& shape);
+  bool (*delta_backward)(const DeltaBackward& d, int64_t sequence, int64_t head, float* memory);
 };
 
 namespace portable {

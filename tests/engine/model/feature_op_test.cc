@@ -3,152 +3,31 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <functional>
 
+#include "engine/model/ops/channel_scale.h"
 #include "engine/model/ops/exclusive_attention.h"
 #include "engine/model/ops/hash_embedding.h"
 #include "engine/model/ops/head_gate.h"
+#include "engine/model/ops/interpolate.h"
 #include "engine/model/ops/leaky_relu_squared.h"
 #include "engine/model/ops/multi_token_loss.h"
 #include "engine/model/ops/rope.h"
 #include "engine/model/ops/scalar_scale.h"
 #include "engine/model/ops/scale.h"
 #include "engine/model/ops/smear_gate.h"
+#include "engine/model/ops/unit_norm.h"
 #include "engine/model/ops/value_residual.h"
-#include "kernels/num/float_bits.h"
-#include "tests/engine/model/op_bench.h"
-#include "tests/engine/model/reference.h"
+#include "tests/engine/model/op_case.h"
 #include "tests/engine/model/small_model.h"
-#include "tests/kernels/support.h"
 
 namespace fairway::model {
 namespace {
 
+using test::Case;
 using test::Doubles;
 using test::Floats;
 
 double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
-
-/// One operation on a tape beside a function of its inputs and parameters, in the order in which they were made.
-class Case {
- public:
-  using Function = std::function<Doubles(const std::vector<Doubles>&)>;
-
-  Case(int64_t sequences, int64_t length) : sample_(sequences, length, 61, 8) {}
-  int64_t tokens() const { return sample_.sequences * sample_.length; }
-  const test::Sample& sample() const { return sample_; }
-  Tape& tape() { return tape_; }
-
-  ValueId input(int64_t width, float scale = 1.0f) {
-    const ValueId id = tape_.add_value(width);
-    const size_t variable = variables_.size();
-    auto source = std::make_unique<test::Source>(id, drawn(tokens() * width, scale));
-    sources_.push_back({variable, source.get()});
-    tape_.add_op(std::move(source));
-    return id;
-  }
-  Parameter& parameter(std::vector<int64_t> shape, float scale = 1.0f) {
-    parameters_.push_back({variables_.size(), std::make_unique<Parameter>("p", shape, Group::kScalar, false)});
-    Parameter& p = *parameters_.back().second;
-    const Floats x = drawn(p.count(), scale);
-    std::copy(x.begin(), x.end(), p.value());
-    p.changed();
-    p.clear_gradient();
-    return p;
-  }
-
-  /// Forward and backward pass of what is on the tape; output (tokens, width).
-  void run(ValueId out) {
-    out_ = out;
-    gradient_ = test::gaussian(tokens() * tape_.width(out), 77);
-    tape_.add_op(std::make_unique<test::Sink>(out, gradient_));
-    pass();
-  }
-  void pass() {
-    for (auto& [i, p] : parameters_) p->clear_gradient();
-    const Status forward = tape_.forward(sample_.batch(true));
-    ASSERT_TRUE(forward) << forward.error().message();
-    const Status backward = tape_.backward();
-    ASSERT_TRUE(backward) << backward.error().message();
-  }
-
-  /// Output and every gradient agree with f, relative Frobenius.
-  void expect(const Function& f, double bound) {
-    const Doubles y = f(variables_);
-    const Floats found(tape_.data(out_), tape_.data(out_) + y.size());
-    EXPECT_LT(test::relative_error(found, y), bound);
-    auto slopes = [&](size_t variable) {
-      Doubles g(variables_[variable].size());
-      std::vector<Doubles> moved = variables_;
-      for (size_t i = 0; i < g.size(); ++i) {
-        const double x = variables_[variable][i], h = 1e-5;
-        moved[variable][i] = x + h;
-        const double up = inner(f(moved));
-        moved[variable][i] = x - h;
-        g[i] = (up - inner(f(moved))) / (2 * h);
-        moved[variable][i] = x;
-      }
-      return g;
-    };
-    for (size_t i = 0; i < sources_.size(); ++i)
-      EXPECT_LT(input_error(i, slopes(sources_[i].first)), bound) << "input " << i;
-    for (size_t i = 0; i < parameters_.size(); ++i)
-      EXPECT_LT(parameter_error(i, slopes(parameters_[i].first)), bound) << "parameter " << i;
-  }
-
-  double input_error(size_t i, const Doubles& gradient) const {
-    return test::relative_error(sources_[i].second->gradient, gradient);
-  }
-  double parameter_error(size_t i, const Doubles& gradient) const {
-    Doubles g;
-    for (int64_t units : parameters_[i].second->gradients()) g.push_back(static_cast<double>(units) * 0x1p-30);
-    return test::relative_error(g, gradient);
-  }
-
-  /// Every bit a pass leaves: output, gradients of inputs, accumulators.
-  std::vector<int64_t> bits() {
-    std::vector<int64_t> all;
-    auto add = [&](const float* x, size_t count) {
-      for (size_t i = 0; i < count; ++i) all.push_back(fairway::num::bits_of(x[i]));
-    };
-    add(tape_.data(out_), static_cast<size_t>(tokens() * tape_.width(out_)));
-    for (auto& [i, source] : sources_) add(source->gradient.data(), source->gradient.size());
-    for (auto& [i, p] : parameters_) all.insert(all.end(), p->gradients().begin(), p->gradients().end());
-    return all;
-  }
-  void expect_same_bits_on_every_machine() {
-    const auto expected = bits();
-    test::Machine restore;
-    for (kernels::Isa isa : test::available_sets()) {
-      kernels::set_isa(isa);
-      for (int threads : {1, 3}) {
-        kernels::set_thread_count(threads);
-        pass();
-        EXPECT_TRUE(bits() == expected) << kernels::isa_name(isa) << " " << threads;
-      }
-    }
-  }
-
- private:
-  Floats drawn(int64_t count, float scale) {
-    const Floats x = test::gaussian(count, 11 + variables_.size(), scale);
-    variables_.emplace_back(x.begin(), x.end());
-    return x;
-  }
-  double inner(const Doubles& y) const {
-    double sum = 0;
-    for (size_t i = 0; i < y.size(); ++i) sum += y[i] * gradient_[i];
-    return sum;
-  }
-
-  test::Sample sample_;
-  Tape tape_;
-  std::vector<Doubles> variables_;
-  std::vector<std::pair<size_t, test::Source*>> sources_;
-  std::vector<std::pair<size_t, std::unique_ptr<Parameter>>> parameters_;
-  ValueId out_ = -1;
-  Floats gradient_;
-};
 
 constexpr int64_t kWidth = 48, kHeads = 4, kDepth = 12;
 
@@ -317,6 +196,58 @@ TEST(TokenSmearGateOp, ReadsTwelveChannelsOfTheToken) {
         return out;
       },
       2e-6);
+  c.expect_same_bits_on_every_machine();
+}
+
+TEST(UnitNormOp, DividesEveryGroupByItsLength) {
+  for (int64_t group : {kWidth, kDepth}) {
+    Case c(2, 5);
+    const ValueId x = c.input(kWidth), y = c.tape().add_value(kWidth);
+    c.tape().add_op(std::make_unique<UnitNorm>("unit", group, x, y));
+    c.run(y);
+    c.expect(
+        [=](const std::vector<Doubles>& v) {
+          Doubles out = v[0];
+          const auto n = static_cast<size_t>(group);
+          for (size_t row = 0; row < out.size() / n; ++row) {
+            double square = 0;
+            for (size_t i = 0; i < n; ++i) square += v[0][row * n + i] * v[0][row * n + i];
+            for (size_t i = 0; i < n; ++i) out[row * n + i] /= std::sqrt(square);
+          }
+          return out;
+        },
+        1e-6);
+    c.expect_same_bits_on_every_machine();
+  }
+}
+
+TEST(InterpolateOp, StepsByTheMagnitudeOfItsRates) {
+  Case c(2, 5);
+  const ValueId x = c.input(kWidth), u = c.input(kWidth), y = c.tape().add_value(kWidth);
+  c.tape().add_op(std::make_unique<Interpolate>(c.parameter({2, kWidth}), 1, 0.75f, x, u, y));
+  c.run(y);
+  c.expect(
+      [](const std::vector<Doubles>& v) {
+        Doubles out = v[0];
+        for (size_t i = 0; i < out.size(); ++i) out[i] += std::abs(0.75 * v[2][kWidth + i % kWidth]) * (v[1][i] - v[0][i]);
+        return out;
+      },
+      1e-6);
+  c.expect_same_bits_on_every_machine();
+}
+
+TEST(ChannelScaleOp, MultipliesByItsFactorAsWell) {
+  Case c(2, 5);
+  const ValueId x = c.input(kWidth), y = c.tape().add_value(kWidth);
+  c.tape().add_op(std::make_unique<ChannelScale>(c.parameter({kWidth}), 6.5f, x, y));
+  c.run(y);
+  c.expect(
+      [](const std::vector<Doubles>& v) {
+        Doubles out = v[0];
+        for (size_t i = 0; i < out.size(); ++i) out[i] *= 6.5 * v[1][i % kWidth];
+        return out;
+      },
+      1e-6);
   c.expect_same_bits_on_every_machine();
 }
 

@@ -1,0 +1,21 @@
+/// y = (n w) silu(g): w per channel of a head, n and g (tokens, heads, channels of a head).
+#pragma once
+
+#include "engine/model/parameter.h"
+#include "engine/model/tape.h"
+
+namespace fairway::model {
+
+class SwishGate : public Op {
+ public:
+  SwishGate(Parameter& w, ValueId n, ValueId g, ValueId out) : Op(w.name()), w_(w), n_(n), g_(g), out_(out) {}
+  Status forward(Tape& tape) override;
+  Status backward(Tape& tape) override;
+
+ private:
+  Parameter& w_;
+  ValueId n_, g_, out_;
+  kernels::Buffer<float> gated_;
+};
+
+}  // namespace fairway::model
