@@ -335,7 +335,12 @@ Result<Submission> load_submission(const std::string& directory, const DataOverr
   FAIRWAY_TRY(section("schedule", true, [&](TableReader& t) { read_schedule(t, s.schedule); }));
   FAIRWAY_TRY(section("quantization", true, [&](TableReader& t) { read_quantization(t, s); }));
   Status eval;
-  FAIRWAY_TRY(section("eval", false, [&](TableReader& t) { eval = read_eval(t, s.train.seq_len, s.eval); }));
+  FAIRWAY_TRY(section("eval", false, [&](TableReader& t) {
+    eval = read_eval(t, s.train.seq_len, s.eval);
+    if (s.eval.procedure == eval::ProcedureKind::kNeuralCache && !s.model.delta_layers.empty()) {
+      t.fail("procedure", "\"neural_cache\" keeps keys and values, which the layers in model.delta_layers lack; remove one of the two");
+    }
+  }));
   FAIRWAY_TRY(std::move(eval));
   FAIRWAY_TRY(section("replay", false, [&](TableReader& t) { read_replay(t, s.replay); }));
   FAIRWAY_TRY(root.finish());

@@ -247,6 +247,78 @@ TEST(Errors, EachNamesFileLineAndKey) {
   }
 }
 
+/// One key of [eval] or of a table in it, under the procedure that reads it.
+struct EvalEdit {
+  const char* procedure;
+  const char* table;  ///< "" is [eval] itself
+  const char* line;   ///< key = value
+  const char* what;
+};
+
+TEST(Errors, EveryKeyOfTheEvaluationIsBounded) {
+  const EvalEdit edits[] = {
+      {"score_first_ttt", "", "temperature = 0.0", "from 0.01 to 100"},
+      {"score_first_ttt", "", "seq_len = 8193", "at most 8192"},
+      {"score_first_ttt", "ttt", "lr = -1.0", "from 0 to 10"},
+      {"score_first_ttt", "ttt", "momentum = 1.5", "from 0 to 1"},
+      {"score_first_ttt", "ttt", "grad_clip_norm = -1.0", "from 0"},
+      {"score_first_ttt", "ttt", "epochs = -1", "from 0 to 1000"},
+      {"score_first_ttt", "ttt", "chunk_tokens = 0", "from 1"},
+      {"score_first_ttt", "ttt", "freeze_blocks = 257", "from 0 to 256"},
+      {"score_first_ttt", "ttt", "batch_rows = 0", "from 1 to 8192"},
+      {"score_first_ttt", "ttt", "grad_chunk_tokens = 8193", "from 1 to 8192"},
+      {"score_first_ttt", "ttt", "optimizer = \"adam\"", "unknown key"},
+      {"score_first_ttt", "lora", "rank = 8", "does not use the table"},
+      {"lora_ttt", "ttt", "lr = 0.1", "does not use the table"},
+      {"lora_ttt", "lora", "rank = 0", "from 1 to 1024"},
+      {"lora_ttt", "lora", "lr = 11.0", "from 0 to 10"},
+      {"lora_ttt", "lora", "beta1 = 1.0", "from 0 to 0.999999"},
+      {"lora_ttt", "lora", "beta2 = 1.0", "from 0 to 0.999999"},
+      {"lora_ttt", "lora", "eps = 0.0", "from 1e-30 to 1"},
+      {"lora_ttt", "lora", "weight_decay = -0.1", "from 0 to 10"},
+      {"lora_ttt", "lora", "chunk_tokens = 0", "from 1 to 131072"},
+      {"lora_ttt", "lora", "chunk_tokens = 17", "exceeds eval.seq_len = 16"},
+      {"lora_ttt", "lora", "all_projections = 1", "true or false"},
+      {"lora_ttt", "lora", "seed = -1", "from 0"},
+      {"lora_ttt", "phases", "count = 2", "does not use the table"},
+      {"phased_ttt", "phases", "order = \"random\"", "\"random\" is not one of: length, stream"},
+      {"phased_ttt", "phases", "documents = 0", "from 1"},
+      {"phased_ttt", "phases", "count = 0", "from 1 to 1000"},
+      {"neural_cache", "cache", "tokens = -1", "from 0 to 1048576"},
+      {"windows", "cache", "tokens = 64", "does not use the table"},
+      {"ngram", "ngram", "order = 17", "from 1 to 16"},
+      {"ngram", "ngram", "alpha = 1.0", "from 0 to 0.999"},
+      {"ngram", "ngram", "discount = -0.5", "from 0 to 0.999"},
+      {"dishonest/slot", "dishonest", "max_steps = 0", "from 1"},
+      {"dishonest/slot", "dishonest", "shuffle_seed = -1", "from 0"},
+      {"dishonest/slot", "dishonest", "buckets = 3", "power of two"},
+      {"windows", "dishonest", "buckets = 4", "does not use the table"},
+  };
+  for (const EvalEdit& e : edits) {
+    const std::string table = e.table, line = e.line, name = line.substr(0, line.find(' '));
+    const std::string procedure = "stride = 5\nprocedure = \"" + std::string(e.procedure) + "\"\n";
+    const std::string text = replaced(kGood, "stride = 5\n", procedure + (table.empty() ? "" : "[eval." + table + "]\n") + line + "\n");
+    const std::string message = error_of(text), what = e.what;
+    // A table that the procedure does not read is named itself, a key with its table.
+    const bool whole = what.find("the table") != std::string::npos || what.find("eval.seq_len") != std::string::npos;
+    const std::string key = " eval." + (table.empty() ? name : whole ? table : table + "." + name) + ": ";
+    EXPECT_NE(message.find(key), std::string::npos) << e.procedure << ": " << e.line << "\n  " << message;
+    EXPECT_NE(message.find(what), std::string::npos) << e.procedure << ": " << e.line << "\n  " << message;
+  }
+}
+
+TEST(Errors, AProcedureThatDoesNotExistIsToldWhichDo) {
+  const std::string message = error_of(replaced(kGood, "stride = 5", "stride = 5\nprocedure = \"score_first\""));
+  EXPECT_NE(message.find("eval.procedure: \"score_first\" is none of windows, documents"), std::string::npos) << message;
+}
+
+TEST(Errors, ANeuralCacheNeedsKeysAndValuesOfEveryLayer) {
+  const std::string message =
+      error_of(replaced(replaced(kGood, "width = 32", "width = 32\ndelta_layers = [1]"), "stride = 5", "stride = 5\nprocedure = \"neural_cache\""));
+  EXPECT_NE(message.find(" eval.procedure: "), std::string::npos) << message;
+  EXPECT_NE(message.find("model.delta_layers"), std::string::npos) << message;
+}
+
 TEST(Errors, AMissingKeyNamesItsTablesLine) {
   for (const auto& [line, key, table] : {std::tuple{"vocab_size = 96\n", "model.vocab_size", "[model]"},
                                          {"seq_len = 16\n", "train.seq_len", "[train]"},
