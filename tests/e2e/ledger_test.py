@@ -129,6 +129,33 @@ class Ledger(Case):
         self.ok("ledger", "append", self.log, bad, "--canonicalise")
         self.ok("ledger", "fsck", self.log, "--vkey", self.vkey, "--statements")
 
+    def test_a_full_and_a_read_only_disk_exit_74_and_change_nothing_published(self):
+        disk = self.folder / "disk"
+        disk.mkdir()
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(disk)], capture_output=True, text=True)
+        if mounted.returncode != 0:
+            self.skipTest(f"cannot mount a small tmpfs here: {mounted.stderr.strip()}")
+        self.addCleanup(subprocess.run, ["umount", str(disk)], check=False)
+        self.log = disk / "log"
+        vkey = self.ok("ledger", "init", self.log, "--origin", ORIGIN, "--key", self.folder / "small.pem").stdout.strip()
+        self.ok("ledger", "append", self.log, "--key", self.folder / "small.pem", *self.statements(3))
+
+        def refused(words, *statements):
+            before = self.tree(self.log)
+            self.fails(74, [self.log, words], "ledger", "append", self.log, "--key", self.folder / "small.pem", *statements)
+            after = self.tree(self.log)
+            for name in before:
+                if name == "checkpoint" or name.startswith("tile"):
+                    self.assertEqual(after[name], before[name], name)
+            self.assertIn("3 entries, root", self.ok("ledger", "fsck", self.log, "--vkey", vkey, "--statements").stdout)
+
+        refused("No space left on device", *self.statements(900, 10))
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        refused("Read-only file system", *self.statements(1, 5))
+        subprocess.run(["mount", "-o", "remount,rw,size=64m", str(disk)], check=True)
+        self.ok("ledger", "append", self.log, "--key", self.folder / "small.pem", *self.statements(2, 5))
+        self.assertIn("5 entries, root", self.ok("ledger", "fsck", self.log, "--vkey", vkey, "--statements").stdout)
+
     def test_damage_is_found_and_the_first_bad_entry_named(self):
         self.append(3)
         bundle = self.log / "tile" / "entries" / "000.p" / "3"

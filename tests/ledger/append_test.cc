@@ -56,8 +56,8 @@ void expect_recovered(LogFolder& log, uint64_t acknowledged, uint64_t tried) {
   log.expect_sound(size + 3);
 }
 
-/// Sizes before and batch: a first entry, a new partial tile, one that fills a tile, and one over two borders.
-const std::vector<std::pair<size_t, size_t>> kSituations = {{0, 1}, {5, 1}, {255, 1}, {254, 259}};
+/// Sizes before and batch: a first entry, a new partial tile, one that fills a tile, one that begins the next, one over two borders.
+const std::vector<std::pair<size_t, size_t>> kSituations = {{0, 1}, {5, 1}, {255, 1}, {255, 2}, {254, 259}};
 
 int calls_of_an_append(size_t before, size_t batch) {
   LogFolder log;
