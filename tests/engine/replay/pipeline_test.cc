@@ -64,6 +64,27 @@ TEST_F(Pipeline, RanksWriteTheSameIdentityAsOneProcess) {
   }
 }
 
+/// An evaluation that learns goes through the stream once on every rank, and all of them come to the same scores.
+TEST_F(Pipeline, RanksScoreTheSameWithEvaluationsThatLearn) {
+  const std::string sgd = "ttt = { chunk_tokens = 32, grad_chunk_tokens = 16, epochs = 1 }\n", lora = "lora = { chunk_tokens = 8 }\n";
+  const std::pair<std::string, std::string> procedures[] = {
+      {"score_first_ttt", sgd}, {"lora_ttt", lora}, {"phased_ttt", sgd + lora}, {"neural_cache", ""}, {"ngram", ""}};
+  const std::string plain = t.text;
+  for (const auto& [name, tables] : procedures) {
+    t.text = replaced(plain, "method = \"sliding_b\"\nstride = 5\n", "procedure = \"" + name + "\"\n" + tables);
+    s = t.load();
+    const auto alone = run(options(name), *comm::single_process());
+    ASSERT_TRUE(alone) << name << ": " << alone.error().message();
+    std::vector<std::string> texts(2);
+    test::on_ranks(2, [&](comm::Communicator& c) {
+      const auto r = run(options(name + "-ranks"), c);
+      texts[static_cast<size_t>(c.rank())] = r ? identity_text(r->identity) : r.error().message();
+    });
+    for (const std::string& text : texts) EXPECT_EQ(text, identity_text(alone->identity)) << name;
+    EXPECT_EQ(slurp(t.folder / (name + "-ranks/scores.f32")), slurp(t.folder / (name + "/scores.f32"))) << name;
+  }
+}
+
 TEST_F(Pipeline, AnOutFolderThatCannotBeMadeStopsEveryRank) {
   test::spill(t.folder / "file", "");
   std::vector<int> failed(2);
