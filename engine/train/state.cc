@@ -113,10 +113,11 @@ Result<Progress> read_state(const std::string& path, const Digest& config_sha256
     if (progress.seed != seed) return Error{Errc::kData, path, fmt::format("this state is of seed {}, not {}", progress.seed, seed)};
     progress.completed_steps = header.at("completed_steps").get<int64_t>();
     progress.elapsed_ms = header.at("elapsed_ms").get<int64_t>();
-    progress.multipliers.resize(header.at("multipliers").get<uint64_t>());
-    if (progress.completed_steps < 0 || progress.multipliers.size() != static_cast<uint64_t>(progress.completed_steps)) {
+    const auto multipliers = header.at("multipliers").get<uint64_t>();
+    if (progress.completed_steps < 0 || multipliers != static_cast<uint64_t>(progress.completed_steps) || multipliers > body.size() / sizeof(double)) {
       return damaged(path, "the state file does not hold one multiplier per step");
     }
+    progress.multipliers.resize(multipliers);
     for (const auto& c : header.at("commitments")) {
       const auto root = digest_from_hex(c.at("root").get_ref<const std::string&>());
       if (!root) return damaged(path, "the state file holds a malformed digest");
@@ -132,7 +133,8 @@ Result<Progress> read_state(const std::string& path, const Digest& config_sha256
     }
     if (!same || expected != body.size()) return damaged(path, "the state file does not hold this model's tensors");
     size_t at = kPreambleBytes + header_size;
-    std::memcpy(progress.multipliers.data(), body.data() + at, progress.multipliers.size() * sizeof(double));
+    // Before the first step there is none, and memcpy takes no null pointer.
+    if (multipliers > 0) std::memcpy(progress.multipliers.data(), body.data() + at, multipliers * sizeof(double));
     at += progress.multipliers.size() * sizeof(double);
     for (const auto& t : tensors) {
       std::memcpy(t.values.data(), body.data() + at, t.values.size() * sizeof(float));
