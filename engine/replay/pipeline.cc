@@ -36,7 +36,8 @@ Status log_header(const submission::Submission& s, const train::DataFiles& files
   FAIRWAY_TRY(log.line(fmt::format("model_params:{}", model.parameter_count())));
   FAIRWAY_TRY(log.line(fmt::format("world_size:{} grad_accum_steps:{}", ranks, s.chunks_per_step() / ranks)));
   FAIRWAY_TRY(log.line(fmt::format("attention_mode:gqa num_heads:{} num_kv_heads:{}", s.model.heads, s.model.kv_heads)));
-  FAIRWAY_TRY(log.line(fmt::format("tie_embeddings:True embed_lr:{} head_lr:0.0 matrix_lr:{} scalar_lr:{}", s.optimizer.tied_embed_lr,
+  FAIRWAY_TRY(log.line(fmt::format("tie_embeddings:{} embed_lr:{} head_lr:{} matrix_lr:{} scalar_lr:{}", s.model.tied_head ? "True" : "False",
+                                   s.optimizer.tied_embed_lr, s.model.tied_head ? "0.0" : fmt::format("{}", s.optimizer.head_lr),
                                    s.optimizer.matrix_lr, s.optimizer.scalar_lr)));
   FAIRWAY_TRY(log.line(fmt::format("train_batch_tokens:{} train_seq_len:{} iterations:{} warmup_steps:0 max_wallclock_seconds:{:.3f}",
                                    s.train.batch_tokens, s.train.seq_len, s.schedule.iterations,

@@ -49,6 +49,15 @@ TEST_F(Pipeline, WritesARecordThatReadsBackAndScoresThatMatchIt) {
   EXPECT_EQ(loaded->record.informative.at("total_bytes"), std::to_string(artifact.size() + s.config_text.size()));
 }
 
+TEST_F(Pipeline, TheLogSaysWhetherTheHeadIsTied) {
+  ASSERT_TRUE(run(options("tied"), *comm::single_process()));
+  EXPECT_NE(slurp(t.folder / "tied/train.log").find("tie_embeddings:True embed_lr:0.05 head_lr:0.0 matrix_lr:0.04 scalar_lr:0.04\n"), std::string::npos);
+  t.text = replaced(replaced(t.text, "vocab_size", "tied_head = false\nvocab_size"), "scalar_lr", "head_lr = 0.02\nscalar_lr");
+  s = t.load();
+  ASSERT_TRUE(run(options("untied"), *comm::single_process()));
+  EXPECT_NE(slurp(t.folder / "untied/train.log").find("tie_embeddings:False embed_lr:0.05 head_lr:0.02 matrix_lr:0.04"), std::string::npos);
+}
+
 TEST_F(Pipeline, RanksWriteTheSameIdentityAsOneProcess) {
   const auto alone = run(options("alone"), *comm::single_process());
   ASSERT_TRUE(alone) << alone.error().message();
