@@ -7,6 +7,7 @@
 namespace fairway::eval {
 
 void Archive::bytes(void* data, size_t size) {
+  if (size == 0) return;  // what is empty may have no address
   switch (mode_) {
     case Mode::kHash: sha_.update(data, size); break;
     case Mode::kSave: {
