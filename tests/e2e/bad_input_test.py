@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import zlib
 
 import harness
@@ -132,12 +131,7 @@ class BadInput(Case):
         self.fails(65, "checkpoint.state", "train", self.submission, "--out", run.parent, "--quiet")
 
     def test_a_full_disk_exits_74_and_leaves_no_half_file(self):
-        disk = self.folder / "disk"
-        disk.mkdir()
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(disk)], capture_output=True, text=True)
-        if mounted.returncode != 0:
-            self.skipTest(f"cannot mount a small tmpfs here: {mounted.stderr.strip()}")
-        self.addCleanup(subprocess.run, ["umount", str(disk)], check=False)
+        disk = self.small_disk("1500k")
         done = Fairway.run("train", self.submission, "--out", disk, "--quiet")
         self.assertEqual(done.returncode, 74, done.stderr)
         self.assertIn("No space left on device", done.stderr)

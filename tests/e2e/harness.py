@@ -80,6 +80,18 @@ class Case(unittest.TestCase):
         (directory / "fairway.toml").write_text(toml(changes))
         return directory
 
+    def small_disk(self, size):
+        """A file system of its own, `size` large; the test is skipped where none can be mounted."""
+        disk = self.folder / "disk"
+        disk.mkdir()
+        if shutil.which("mount") is None:
+            self.skipTest("no mount command here")
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)], capture_output=True, text=True)
+        if mounted.returncode != 0:
+            self.skipTest(f"cannot mount a small tmpfs here: {mounted.stderr.strip()}")
+        self.addCleanup(subprocess.run, ["umount", str(disk)], check=False)
+        return disk
+
     def ok(self, *arguments, **options):
         done = Fairway.run(*arguments, **options)
         self.assertEqual(done.returncode, 0, f"{arguments}\n{done.stdout}\n{done.stderr}")

@@ -130,12 +130,7 @@ class Ledger(Case):
         self.ok("ledger", "fsck", self.log, "--vkey", self.vkey, "--statements")
 
     def test_a_full_and_a_read_only_disk_exit_74_and_change_nothing_published(self):
-        disk = self.folder / "disk"
-        disk.mkdir()
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(disk)], capture_output=True, text=True)
-        if mounted.returncode != 0:
-            self.skipTest(f"cannot mount a small tmpfs here: {mounted.stderr.strip()}")
-        self.addCleanup(subprocess.run, ["umount", str(disk)], check=False)
+        disk = self.small_disk("600k")
         self.log = disk / "log"
         vkey = self.ok("ledger", "init", self.log, "--origin", ORIGIN, "--key", self.folder / "small.pem").stdout.strip()
         self.ok("ledger", "append", self.log, "--key", self.folder / "small.pem", *self.statements(3))
