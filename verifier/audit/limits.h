@@ -22,6 +22,7 @@ inline constexpr int64_t kJsonValues = 100'000;
 inline constexpr int64_t kUnpackedBytes = 8 << 20;  ///< one packed source
 inline constexpr int kUnpackDepth = 4;              ///< packed inside packed
 inline constexpr int kPackedLiterals = 64;          ///< packed pieces looked at in one source
+inline constexpr int kEmbeddedTexts = 32;           ///< texts in C inside the scripts of a folder
 inline constexpr double kFolderSeconds = 10;        ///< wall-clock; what is left unread is named
 
 }  // namespace fairway::audit::limits

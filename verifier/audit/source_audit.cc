@@ -13,11 +13,16 @@ using verifier::Check;
 using verifier::Verdict;
 
 constexpr rules::Rule kRules[] = {
-    rules::weights_before_scores, rules::tables_before_scores,
-    rules::target_keyed_tables,   rules::hindsight_choice,
-    rules::byte_mixtures,         rules::hints_of_the_target,
-    rules::optimised_on_scored,   rules::calibration_on_validation,
-    rules::stored_targets,        rules::late_training_data,
+    rules::weights_before_scores,
+    rules::tables_before_scores,
+    rules::target_keyed_tables,
+    rules::hindsight_choice,
+    rules::byte_mixtures,
+    rules::hints_of_the_target,
+    rules::optimised_on_scored,
+    rules::calibration_on_validation,
+    rules::stored_targets,
+    rules::late_training_data,
 };
 
 struct Question {

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 
+#include "tests/verifier/audit/memory_folder.h"
 #include "tests/verifier/rules/support.h"
+#include "verifier/audit/audit.h"
+#include "verifier/audit/limits.h"
 
 namespace fairway::audit::testing {
 namespace {
@@ -52,6 +55,15 @@ const Case kCases[] = {
     {"score_first/unlogged_branch.py", {}, "polished_exact", "legality.score_first", Verdict::kFail, "backward()"},
     {"score_first/copied_out.py", {}, "final_exact", "legality.score_first", Verdict::kFail, "backward()"},
     {"score_first/copied_out.py", {{"polish", "0"}}, "final_exact", "legality.score_first", Verdict::kPass, ""},
+    {"score_first/two_scores_of_a_branch.py", {}, "final_exact", "legality.score_first", Verdict::kPass, ""},
+    {"score_first/two_scores_of_a_branch.py",
+     {{"polish", "1"}},
+     "final_exact",
+     "legality.score_first",
+     Verdict::kFail,
+     "backward()"},
+    {"score_first/restored_by_hand.py", {}, "final_exact", "legality.score_first", Verdict::kPass, ""},
+    {"score_first/restored_by_hand.py", {{"measure", "0"}}, "final_exact", "legality.score_first", Verdict::kPass, ""},
     {"single_pass/rank_prefill.py", {}, "final_exact", "legality.single_pass", Verdict::kReview, "np.add.at("},
     {"normalized/count_cache.py", {}, "final_exact", "legality.normalized", Verdict::kPass, ""},
     {"single_pass/last_epoch_counts.py",
@@ -187,6 +199,20 @@ Facts calibrated_after(const std::string& script, double train_time_ms,
   return facts;
 }
 
+TEST(RestoredByHand, WeightsThatWereKeptTooLateOrNotPutBackFail) {
+  const std::string legal = read_fixture("score_first/restored_by_hand.py");
+  const std::string keep = "        kept = {name: p.data.clone() for name, p in model.named_parameters()}\n";
+  const std::string train = "        train_on(model, tokens)\n";
+  const std::string late = replaced(legal, keep + train, train + keep);
+  ASSERT_NE(late, legal);
+  EXPECT_EQ(check_of(record(late, {}, "final_exact"), "legality.score_first").status, Verdict::kFail);
+  const std::string changed = replaced(legal, "p.data.copy_(kept[name])", "p.data.add_(kept[name])");
+  EXPECT_EQ(check_of(record(changed, {}, "final_exact"), "legality.score_first").status, Verdict::kFail);
+  const std::string off = replaced(changed, R"("MEASURE", "1")", R"("MEASURE", "0")");
+  EXPECT_EQ(check_of(record(off, {}, "final_exact"), "legality.score_first").status, Verdict::kPass);
+  EXPECT_EQ(check_of(record(off, {{"measure", "1"}}, "final_exact"), "legality.score_first").status, Verdict::kFail);
+}
+
 TEST(LateTrainingData, FailsOnlyIfTheTimeIsUp) {
   const std::string late = read_fixture("calibration/after_training.py");
   const Check fails = check_of(calibrated_after(late, 600'050), "legality.calibration");
@@ -242,6 +268,52 @@ TEST(Helpers, AHintOfThePastPasses) {
   facts.sources.push_back({"hints.c", "hints.c", Language::kC, false, read_fixture("causal/hint_of_the_past.c")});
   facts.runs[0].markers.push_back({"ngram_tilt:hints total=9 within_gate=3", {"train.log", 3}});
   EXPECT_EQ(check_of(facts, "legality.causal").status, Verdict::kPass);
+}
+
+/// A record whose script compiles the text in C that it holds; `quote` is what surrounds it.
+std::string script_with(const std::string& helper, const std::string& quote) {
+  std::string script = "SOURCE = r";
+  for (const std::string& part : {quote, helper, quote, std::string(1, '\n')}) script += part;
+  return script += read_fixture("normalized/bigram_embedding.py");
+}
+
+TEST(Helpers, AMixtureOfBytesInCIsAQuestion) {
+  Facts facts = record(read_fixture("normalized/bigram_embedding.py"), {}, "final_exact");
+  const std::string text = read_fixture("normalized/byte_mixture.c");
+  facts.sources.push_back({"ppm.c", "ppm.c", Language::kC, false, text});
+  const Check check = check_of(facts, "legality.normalized");
+  EXPECT_EQ(check.status, Verdict::kReview);
+  EXPECT_TRUE(names_line(check, "ppm.c", line_of(text, "token_loss[i] / byte_count[i]")));
+  facts.sources.back().text = read_fixture("normalized/bits_of_tokens.c");
+  EXPECT_EQ(check_of(facts, "legality.normalized").status, Verdict::kPass);
+}
+
+TEST(Helpers, TextInCInsideAScriptIsReadAtItsLines) {
+  for (const char* quote : {"\"\"\"", "'''"}) {
+    const std::string script = script_with(read_fixture("causal/gated_hint.c"), quote);
+    Facts facts = record(script, {}, "final_exact");
+    facts.sources = read_facts(MemoryFolder("records/x", {{"train_gpt.py", script}})).sources;
+    ASSERT_EQ(facts.sources.size(), 2u) << quote;
+    EXPECT_EQ(facts.sources[1].language, Language::kC);
+    facts.runs[0].markers.push_back({"ngram_tilt:hints total=9 within_gate=3", {"train.log", 3}});
+    const Check fails = check_of(facts, "legality.causal");
+    EXPECT_EQ(fails.status, Verdict::kFail);
+    EXPECT_TRUE(names_line(fails, "train_gpt.py", line_of(script, "if (!is_new")));
+    facts.sources =
+        read_facts(MemoryFolder("records/x",
+                                {{"train_gpt.py", script_with(read_fixture("causal/hint_of_the_past.c"), quote)}}))
+            .sources;
+    EXPECT_EQ(check_of(facts, "legality.causal").status, Verdict::kPass);
+  }
+}
+
+TEST(Helpers, TextsInsideScriptsAreBoundedInNumber) {
+  std::string script;
+  for (int i = 0; i < limits::kEmbeddedTexts + 3; ++i) script += "S = '''#include <a.h>\nint a;'''\n";
+  const Facts facts = read_facts(MemoryFolder("records/x", {{"train_gpt.py", script}}));
+  EXPECT_EQ(facts.sources.size(), 1u + limits::kEmbeddedTexts);
+  ASSERT_EQ(facts.problems.size(), 1u);
+  EXPECT_NE(facts.problems[0].find("train_gpt.py: more than 32 texts in C"), std::string::npos) << facts.problems[0];
 }
 
 TEST(Sources, AFolderWithoutPythonIsSkipped) {

@@ -56,6 +56,7 @@ class FolderReader {
       if (is_log_name(f.path)) read_one_log(f);
     }
     read_packed_side_files();
+    add_embedded_c();
     read_byte_tables();
     Sha256 whole;
     for (const auto& [path, digest] : digests_) {
@@ -168,6 +169,36 @@ class FolderReader {
     if (!text) return;
     facts_.sources.push_back({f.path, f.path, language, false, std::move(*text)});
     if (language == Language::kPython) add_unpacked(f.path, unpack_source(facts_.sources.back().text));
+  }
+
+  /// C text that scripts keep in a string of several lines and compile: sources of their own, at the lines where they
+  /// stand.
+  void add_embedded_c() {
+    int count = 0;
+    for (size_t script = 0, scripts = facts_.sources.size(); script < scripts; ++script) {
+      if (facts_.sources[script].language != Language::kPython) continue;
+      const SourceFile source = facts_.sources[script];
+      for (const std::string_view quote : {"\"\"\""sv, "'''"sv}) {
+        const std::string_view text = source.text;
+        for (size_t begin = text.find(quote); begin != text.npos;) {
+          const size_t end = text.find(quote, begin + 3);
+          if (end == text.npos) break;
+          const std::string_view inside = text.substr(begin + 3, end - begin - 3);
+          if (inside.find("#include <") != inside.npos) {
+            if (++count > limits::kEmbeddedTexts) {
+              problem(source.name, fmt::format("more than {} texts in C inside scripts; the rest is not read",
+                                               limits::kEmbeddedTexts));
+              return;
+            }
+            const bool cpp = inside.find("std::") != inside.npos || inside.find("torch/") != inside.npos;
+            const auto lines = std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(begin), '\n');
+            facts_.sources.push_back({source.path, source.name, cpp ? Language::kCpp : Language::kC, source.unpacked,
+                                      std::string(static_cast<size_t>(lines), '\n') + std::string(inside)});
+          }
+          begin = text.find(quote, end + 3);
+        }
+      }
+    }
   }
 
   void add_unpacked(const std::string& path, UnpackResult unpacked) {

@@ -8,58 +8,11 @@
 #include <cstdlib>
 #include <set>
 
+#include "verifier/audit/rules/c_source.h"
 #include "verifier/audit/rules/rule.h"
 
 namespace fairway::audit::rules {
 namespace {
-
-using source::Field;
-using source::kNoNode;
-using source::NodeKind;
-using source::Tree;
-
-template <class Visit>
-void walk(const Tree& tree, int32_t root, Visit visit) {
-  std::vector<int32_t> open = {root};
-  while (!open.empty()) {
-    const int32_t node = open.back();
-    open.pop_back();
-    if (!visit(node)) continue;
-    std::vector<int32_t> children = tree.children(node);
-    for (auto at = children.rbegin(); at != children.rend(); ++at) open.push_back(*at);
-  }
-}
-
-bool mentions(const Tree& tree, int32_t root, const std::set<std::string>& names) {
-  bool found = false;
-  if (root == kNoNode) return false;
-  walk(tree, root, [&](int32_t node) {
-    found |= tree[node].kind == NodeKind::kIdentifier && names.count(std::string(tree.text(node))) > 0;
-    return !found;
-  });
-  return found;
-}
-
-/// The variable that a for loop counts, or empty.
-std::string loop_variable(const Tree& tree, int32_t loop) {
-  const int32_t update = tree.child(loop, Field::kUpdate);
-  std::string name;
-  if (update == kNoNode) return name;
-  walk(tree, update, [&](int32_t node) {
-    if (name.empty() && tree[node].kind == NodeKind::kIdentifier) name = tree.text(node);
-    return true;
-  });
-  return name;
-}
-
-/// NAME of NAME[variable], else empty.
-std::string array_at(const Tree& tree, int32_t node, const std::string& variable) {
-  if (node == kNoNode || tree[node].kind != NodeKind::kSubscript) return "";
-  const std::string_view text = tree.text(node);
-  const size_t bracket = text.find('[');
-  if (bracket == text.npos || text.substr(bracket) != "[" + variable + "]") return "";
-  return std::string(text.substr(0, bracket));
-}
 
 struct Gate {
   std::string channel;  ///< the first word of the array written: "within"
@@ -68,26 +21,7 @@ struct Gate {
 
 /// Parameters that point to constant 16- or 32-bit numbers: the tokens.
 std::set<std::string> token_arrays(const Tree& tree, int32_t function) {
-  std::set<std::string> names;
-  walk(tree, function, [&](int32_t node) {
-    if (tree.type(node) == "parameter_declaration") {
-      const std::string_view text = tree.text(node);
-      const bool constant = text.find("const") != text.npos && text.find('*') != text.npos;
-      const bool wide =
-          text.find("int16") != text.npos || text.find("int32") != text.npos || text.find("int64") != text.npos;
-      if (constant && wide) {
-        std::string last;
-        walk(tree, node, [&](int32_t inner) {
-          if (tree[inner].kind == NodeKind::kIdentifier) last = tree.text(inner);
-          return true;
-        });
-        if (!last.empty()) names.insert(last);
-      }
-      return false;
-    }
-    return node == function || tree.type(node) != "compound_statement";
-  });
-  return names;
+  return constant_arrays(tree, function, {"int16", "int32", "int64"});
 }
 
 void gates_in_loop(const Tree& tree, int32_t loop, const std::set<std::string>& tokens, const std::string& file,

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "verifier/audit/source/interpreter.h"
 
 namespace fairway::audit::source {
@@ -60,19 +62,24 @@ bool Interpreter::was_logged(int32_t root, int levels) {
 
 /// Scores were printed from that event on, and none of them by the runs that the logs show.
 void Interpreter::mark_unprinted(size_t first_event) {
-  bool prints = false;
+  const auto was_printed = [&](const std::string& tag) {
+    return std::any_of(logged_.tags.begin(), logged_.tags.end(),
+                       [&](const std::string& logged) { return tag_of(logged) == tag; });
+  };
+  bool printed = false, missing = false, surely_missing = false;
   for (size_t i = first_event; i < timeline_.events.size(); ++i) {
     const Event& event = timeline_.events[i];
     if (event.kind != EventKind::kPrint) continue;
     const std::string tag = tag_of(event.text);
     // Readers know lines that carry both numbers; of another form nothing follows.
     if (tag.empty() || tag.find('\1') != tag.npos || event.text.find("val_loss") == event.text.npos) continue;
-    for (const std::string& logged : logged_.tags) {
-      if (tag_of(logged) == tag) return;
-    }
-    prints = true;
+    const bool found = was_printed(tag);
+    printed |= found;
+    missing |= !found;
+    // Had the branch run, it would have come by here.
+    surely_missing |= !found && event.arms.size() == arms_.size() && event.loop == loop_;
   }
-  if (!prints || logged_.tags.empty()) return;
+  if (logged_.tags.empty() || !missing || (printed && !surely_missing)) return;
   for (size_t i = first_event; i < timeline_.events.size(); ++i) timeline_.events[i].unprinted = true;
 }
 

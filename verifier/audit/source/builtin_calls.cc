@@ -128,7 +128,8 @@ bool Interpreter::call_builtin(const Call& call, Value& result) {
     result.taint |= kStored;
     return true;
   }
-  if (one_of(call.written, {"lzma.compress", "zlib.compress", "bz2.compress", "brotli.compress"}) && call.all.any(kVal)) {
+  if (one_of(call.written, {"lzma.compress", "zlib.compress", "bz2.compress", "brotli.compress"}) &&
+      call.all.any(kVal)) {
     result.absorb(call.all);
     result.taint |= kStored;
     return true;

@@ -39,6 +39,18 @@ bool Interpreter::call_training(const Call& call, Value& result) {
     result.origins.add(event.id);
     return true;
   }
+  // Weights kept and put back by hand: {n: p.data.clone() for n, p in model.named_parameters()}, p.data.copy_(kept[n]).
+  if (call.name == "clone" && call.callee.any(kModelParams)) {
+    Event& event = note(EventKind::kSnapshot, call.node, call.callee);
+    result.absorb(call.callee);
+    result.origins.add(event.id);
+    return true;
+  }
+  if (call.name == "copy_" && call.callee.any(kModelParams)) {
+    Event& event = note(EventKind::kRestore, call.node, call.all);
+    event.parameters = call.callee.origins;
+    return true;
+  }
   if (call.name == "load_state_dict") {
     Event& event = note(EventKind::kRestore, call.node, call.all);
     event.parameters = call.callee.origins;
