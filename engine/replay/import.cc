@@ -33,28 +33,52 @@ Error at_tensor(const std::string& where, const std::string& name, std::string w
   return Error{Errc::kData, fmt::format("{} tensor {}", where, quant::printable_name(name)), std::move(what)};
 }
 
-bool contains(const std::string& name, const char* part) { return name.find(part) != std::string::npos; }
+// Which key of [model] decides a dimension of the parameters whose names hold both parts; the first that fits.
+struct Deciding {
+  const char* part;
+  const char* also;
+  size_t dimension;
+  const char* key;
+  int64_t model::ModelConfig::*value;
+};
+constexpr Deciding kDeciding[] = {{"bigram", ".embed.", 0, "bigram_buckets", &model::ModelConfig::bigram_buckets},
+                                  {"bigram", ".table.", 0, "bigram_buckets", &model::ModelConfig::bigram_buckets},
+                                  {"bigram", "", 1, "bigram_dim", &model::ModelConfig::bigram_dim},
+                                  {"ve_shared", ".embed.", 0, "vocab_size", &model::ModelConfig::vocab_size},
+                                  {"ve_shared", "", 0, "kv_heads", &model::ModelConfig::kv_heads},
+                                  {"ve_shared", "", 1, "ve_dim", &model::ModelConfig::value_dim},
+                                  {"tok_emb", "", 0, "vocab_size", &model::ModelConfig::vocab_size},
+                                  {"lm_head", "", 0, "vocab_size", &model::ModelConfig::vocab_size},
+                                  {"mtp_heads", "", 0, "vocab_size", &model::ModelConfig::vocab_size},
+                                  {"logit_scale", "", 0, "vocab_size", &model::ModelConfig::vocab_size},
+                                  {"skip_weights", "", 0, "layers", &model::ModelConfig::layers},
+                                  {".mlp.", ".fc.", 0, "mlp_hidden", &model::ModelConfig::mlp_hidden},
+                                  {".mlp.", ".up_scale", 0, "mlp_hidden", &model::ModelConfig::mlp_hidden},
+                                  {".mlp.", ".proj.", 1, "mlp_hidden", &model::ModelConfig::mlp_hidden},
+                                  {".c_k.", "", 0, "kv_heads", &model::ModelConfig::kv_heads},
+                                  {".c_v.", "", 0, "kv_heads", &model::ModelConfig::kv_heads},
+                                  {".q_gain", "", 0, "heads", &model::ModelConfig::heads},
+                                  {".attn_gate.", "", 0, "heads", &model::ModelConfig::heads},
+                                  {".A_log", "", 0, "delta_heads", &model::ModelConfig::delta_heads},
+                                  {".dt_bias", "", 0, "delta_heads", &model::ModelConfig::delta_heads},
+                                  {".a_proj.", "", 0, "delta_heads", &model::ModelConfig::delta_heads},
+                                  {".b_proj.", "", 0, "delta_heads", &model::ModelConfig::delta_heads},
+                                  {".o_norm.", "", 0, "delta_value_dim", &model::ModelConfig::delta_value_dim},
+                                  {".v_proj.", "", 0, "delta_value_dim", &model::ModelConfig::delta_value_dim},
+                                  {".g_proj.", "", 0, "delta_value_dim", &model::ModelConfig::delta_value_dim},
+                                  {".v_conv1d.", "", 1, "delta_value_dim", &model::ModelConfig::delta_value_dim},
+                                  {".o_proj.", "", 1, "delta_value_dim", &model::ModelConfig::delta_value_dim},
+                                  {".q_proj.", "", 0, "delta_key_dim", &model::ModelConfig::delta_key_dim},
+                                  {".k_proj.", "", 0, "delta_key_dim", &model::ModelConfig::delta_key_dim},
+                                  {"_conv1d.", "", 1, "delta_key_dim", &model::ModelConfig::delta_key_dim}};
 
-// The key of [model] that decides a dimension of a parameter, with its value.
+// That key with its value, as fairway.toml has it.
 std::string deciding_key(const model::ModelConfig& c, const std::string& name, size_t dimension) {
-  auto text = [](const char* key, int64_t value) { return fmt::format("model.{} = {}", key, value); };
-  const bool table = contains(name, ".embed.") || contains(name, ".table.");
-  if (contains(name, "bigram") && table) {
-    return dimension == 0 ? text("bigram_buckets", c.bigram_buckets) : text("bigram_dim", c.bigram_dim);
+  auto contains = [&](const char* part) { return name.find(part) != std::string::npos; };
+  for (const Deciding& d : kDeciding) {
+    if (d.dimension == dimension && contains(d.part) && contains(d.also)) return fmt::format("model.{} = {}", d.key, c.*d.value);
   }
-  if (contains(name, "bigram") && dimension == 1) return text("bigram_dim", c.bigram_dim);
-  if (contains(name, "ve_shared") && dimension == 1) return text("value_dim", c.value_dim);
-  if (contains(name, "tok_emb") || contains(name, "lm_head") || contains(name, "mtp_heads") || table) {
-    if (dimension == 0) return text("vocab_size", c.vocab_size);
-  }
-  if (contains(name, "mlp.fc") && dimension == 0) return text("mlp_hidden", c.mlp_hidden);
-  if (contains(name, "mlp.proj") && dimension == 1) return text("mlp_hidden", c.mlp_hidden);
-  if (contains(name, "skip_weights") && dimension == 0) return text("layers", c.layers);
-  if ((contains(name, "c_k") || contains(name, "c_v") || contains(name, "ve_shared")) && dimension == 0) {
-    return text("kv_heads", c.kv_heads);
-  }
-  if (contains(name, "q_gain") || (contains(name, "attn_gate") && dimension == 0)) return text("heads", c.heads);
-  return text("width", c.width);
+  return fmt::format("model.width = {}", c.width);
 }
 
 Error wrong_shape(const std::string& where, const quant::NamedTensor& t, const model::Parameter& p, const model::ModelConfig& c) {
