@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
-#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -167,7 +167,7 @@ Result<LoadedRecord> read_record(const std::string& directory) {
     return Error{Errc::kData, schedule.string(), "does not match schedule.multipliers_sha256 of replay.json"};
   }
   loaded.multipliers.resize(values.size() / sizeof(double));
-  std::memcpy(loaded.multipliers.data(), values.data(), values.size());
+  std::ranges::copy(values, std::as_writable_bytes(std::span(loaded.multipliers)).begin());
   return loaded;
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -133,13 +134,13 @@ Result<Progress> read_state(const std::string& path, const Digest& config_sha256
     }
     if (!same || expected != body.size()) return damaged(path, "the state file does not hold this model's tensors");
     size_t at = kPreambleBytes + header_size;
-    // Before the first step there is none, and memcpy takes no null pointer.
-    if (multipliers > 0) std::memcpy(progress.multipliers.data(), body.data() + at, multipliers * sizeof(double));
-    at += progress.multipliers.size() * sizeof(double);
-    for (const auto& t : tensors) {
-      std::memcpy(t.values.data(), body.data() + at, t.values.size() * sizeof(float));
-      at += t.values.size() * sizeof(float);
-    }
+    // std::ranges::copy, since multipliers and tensors may be empty and memcpy takes no null pointer.
+    const auto take = [&](std::span<std::byte> to) {
+      std::ranges::copy(std::span(body).subspan(at, to.size()), to.begin());
+      at += to.size();
+    };
+    take(std::as_writable_bytes(std::span(progress.multipliers)));
+    for (const auto& t : tensors) take(std::as_writable_bytes(t.values));
   } catch (const std::exception&) {
     return damaged(path, "the state file's header cannot be read");
   }
