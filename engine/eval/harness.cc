@@ -4,11 +4,9 @@
 #include <bit>
 #include <cstring>
 
+#include "engine/eval/row_collector.h"
 #include "kernels/num/exact_sum.h"
 #include "kernels/num/philox.h"
-#include "kernels/ops/cross_entropy.h"
-#include "kernels/rows.h"
-#include "kernels/cpu/parallel.h"
 
 namespace fairway::eval {
 namespace {
@@ -21,28 +19,10 @@ constexpr uint64_t kMaxScored = uint64_t{1} << 27;
 /// Words in which a digest travels between ranks.
 constexpr size_t kDigestWords = sizeof(Digest) / sizeof(int64_t);
 
-int64_t computed_rows(const Window& w) { return w.length - w.first_scored; }
-
 /// Another token than `token`, from a random word.
 uint16_t other_token(uint16_t token, uint32_t random, int64_t vocab) {
   return static_cast<uint16_t>((token + 1u + random % static_cast<uint32_t>(vocab - 1)) % static_cast<uint32_t>(vocab));
 }
-
-/// Hashes the first rows of one sequence as they come from the model.
-class RowHasher : public model::LogitsSink {
- public:
-  RowHasher(int64_t first, int64_t rows, int64_t vocab) : first_(first), end_(first + rows), vocab_(vocab) {}
-  Status take(int64_t first_row, int64_t rows, float* logits) override {
-    const int64_t begin = std::max(first_row, first_), end = std::min(first_row + rows, end_);
-    if (begin < end) sha_.update(logits + (begin - first_row) * vocab_, static_cast<size_t>((end - begin) * vocab_) * sizeof(float));
-    return {};
-  }
-  Digest digest() { return sha_.finish(); }
-
- private:
-  int64_t first_, end_, vocab_;
-  Sha256 sha_;
-};
 
 }  // namespace
 
@@ -51,62 +31,6 @@ struct Harness::Witness {
   size_t window = 0;
   int64_t cut = 0;  ///< position in the window
   uint64_t draw = 0;
-};
-
-/// Turns logits into nll as they come, row by row.
-class Harness::Collector : public model::LogitsSink {
- public:
-  Collector(std::span<const uint16_t> tokens, const WindowGroup& group, const model::ModelConfig& config, const ScoreOptions& options,
-            const RowSink& row_sink, RowHasher* hasher, int64_t* bits)
-      : tokens_(tokens), group_(group), config_(config), options_(options), row_sink_(row_sink), hasher_(hasher), bits_(bits) {}
-
-  Status take(int64_t first_row, int64_t rows, float* logits) override {
-    if (hasher_ != nullptr) FAIRWAY_TRY(hasher_->take(first_row, rows, logits));
-    const int64_t vocab = config_.vocab_size, per_window = computed_rows(group_.windows.front());
-    float cap = config_.logit_softcap;
-    targets_.resize(static_cast<size_t>(rows));
-    nll_.resize(static_cast<size_t>(rows));
-    for (int64_t r = 0; r < rows; ++r) targets_[static_cast<size_t>(r)] = tokens_[static_cast<size_t>(target(first_row + r))];
-    if (options_.transform || options_.temperature != 1.0f || row_sink_) {
-      kernels::parallel_ranges(rows * vocab, 16384, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) logits[i] = ops::softcap(logits[i], cap) / options_.temperature;
-      });
-      cap = 0.0f;
-      for (int64_t r = 0; options_.transform && r < rows; ++r) {
-        const int64_t t = target(first_row + r);
-        if ((first_row + r) % per_window >= group_.windows.front().scored_count) continue;
-        FAIRWAY_TRY(options_.transform({t, tokens_.first(static_cast<size_t>(t)), {logits + r * vocab, static_cast<size_t>(vocab)}}));
-      }
-      for (int64_t r = 0; row_sink_ && r < rows; ++r) row_sink_(target(first_row + r), {logits + r * vocab, static_cast<size_t>(vocab)});
-    }
-    if (!kernels::cross_entropy(logits, rows, vocab, cap, targets_.data(), nll_.data(), false)) {
-      return Error{Errc::kData, "logits", "a logit is not finite or a loss reaches 1024 nats"};
-    }
-    const int64_t scored = group_.windows.front().scored_count;
-    for (int64_t r = 0; r < rows; ++r) {
-      const int64_t window = (first_row + r) / per_window, at = (first_row + r) % per_window;
-      if (at < scored) bits_[window * scored + at] = num::bits_of(nll_[static_cast<size_t>(r)]);
-    }
-    return {};
-  }
-
- private:
-  /// Index of the token that a computed row predicts.
-  int64_t target(int64_t row) const {
-    const int64_t per_window = computed_rows(group_.windows.front());
-    const Window& w = group_.windows[static_cast<size_t>(row / per_window)];
-    return w.start + w.first_scored + row % per_window + 1;
-  }
-
-  std::span<const uint16_t> tokens_;
-  const WindowGroup& group_;
-  const model::ModelConfig& config_;
-  const ScoreOptions& options_;
-  const RowSink& row_sink_;
-  RowHasher* hasher_;
-  int64_t* bits_;
-  std::vector<uint16_t> targets_;
-  std::vector<float> nll_;
 };
 
 Harness::Harness(Setup setup) : setup_(std::move(setup)) {
@@ -133,7 +57,8 @@ std::optional<Harness::Witness> Harness::choose_witness(const WindowGroup& group
   const num::Philox draw = num::philox(seed, groups_, 0, num::kPurposeWitness);
   const Window& w = group.windows.front();
   if ((groups_ >= 8 && draw.word[0] % 16 != 0) || computed_rows(w) < 2) return {};
-  return Witness{draw.word[1] % group.windows.size(), w.first_scored + 1 + draw.word[2] % (computed_rows(w) - 1), groups_};
+  return Witness{draw.word[1] % group.windows.size(), w.first_scored + 1 + draw.word[2] % (computed_rows(w) - 1),
+                 groups_};
 }
 
 Status Harness::forward(model::Gpt& model, std::span<const uint16_t> inputs, const WindowGroup& group, size_t count,
@@ -150,17 +75,19 @@ Status Harness::forward(model::Gpt& model, std::span<const uint16_t> inputs, con
   return model.tape().forward(batch);
 }
 
-Status Harness::run_group(model::Gpt& model, const WindowGroup& group, const ScoreOptions& options, const Witness* witness, int64_t* bits) {
+Status Harness::run_group(model::Gpt& model, const WindowGroup& group, const ScoreOptions& options,
+                          const Witness* witness, int64_t* bits) {
   const Window& shape = group.windows.front();
   const size_t length = static_cast<size_t>(shape.length);
   const int64_t vocab = model.config().vocab_size;
   std::vector<uint16_t> inputs(length * group.windows.size());
   for (size_t i = 0; i < group.windows.size(); ++i) {
-    std::copy_n(setup_.tokens.begin() + group.windows[i].start, length, inputs.begin() + static_cast<std::ptrdiff_t>(i * length));
+    std::copy_n(setup_.tokens.begin() + group.windows[i].start, length,
+                inputs.begin() + static_cast<std::ptrdiff_t>(i * length));
   }
   int64_t* digests = bits + static_cast<int64_t>(group.windows.size()) * shape.scored_count;
   if (witness == nullptr) {
-    Collector collector(setup_.tokens, group, model.config(), options, setup_.rows, nullptr, bits);
+    RowCollector collector(setup_.tokens, group, model.config(), options, setup_.rows, nullptr, bits);
     return forward(model, inputs, group, group.windows.size(), options, collector);
   }
   const int64_t compared = witness->cut - shape.first_scored;
@@ -170,12 +97,14 @@ Status Harness::run_group(model::Gpt& model, const WindowGroup& group, const Sco
   const auto begin = inputs.begin() + static_cast<std::ptrdiff_t>(witness->window * length);
   std::vector<uint16_t> changed(begin, begin + static_cast<std::ptrdiff_t>(length));
   for (size_t i = static_cast<size_t>(witness->cut); i < length; ++i) {
-    changed[i] = other_token(changed[i], num::philox(seed, witness->draw, static_cast<uint32_t>(1 + i), num::kPurposeWitness).word[0], vocab);
+    changed[i] = other_token(
+        changed[i], num::philox(seed, witness->draw, static_cast<uint32_t>(1 + i), num::kPurposeWitness).word[0],
+        vocab);
   }
   RowHasher again(0, compared, vocab);
   FAIRWAY_TRY(forward(model, changed, group, 1, options, again));
   RowHasher first(static_cast<int64_t>(witness->window) * computed_rows(shape), compared, vocab);
-  Collector collector(setup_.tokens, group, model.config(), options, setup_.rows, &first, bits);
+  RowCollector collector(setup_.tokens, group, model.config(), options, setup_.rows, &first, bits);
   FAIRWAY_TRY(forward(model, inputs, group, group.windows.size(), options, collector));
   const Digest a = first.digest(), b = again.digest();
   std::memcpy(digests, a.data(), sizeof a);
@@ -207,13 +136,15 @@ Status Harness::score_round(model::Gpt& model, std::span<const WindowGroup> roun
     for (const Window& w : g.windows) given_.push_back({w.start, w.length});
   }
   if (totals_.tokens + scored > kMaxScored) {
-    return Error{Errc::kData, "evaluation", "more than 2^27 predictions to score; use fewer validation tokens or a larger stride"};
+    return Error{Errc::kData, "evaluation",
+                 "more than 2^27 predictions to score; use fewer validation tokens or a larger stride"};
   }
   std::vector<int64_t> bits(offsets.back(), 0);
   Status status;
   const size_t rank = static_cast<size_t>(c.rank());
   if (rank < round.size()) {
-    status = run_group(model, round[rank], options, witnesses[rank] ? &*witnesses[rank] : nullptr, bits.data() + offsets[rank]);
+    status = run_group(model, round[rank], options, witnesses[rank] ? &*witnesses[rank] : nullptr,
+                       bits.data() + offsets[rank]);
   }
   if (c.max(status ? 0 : 1) != 0) {
     if (!status) return status.error();
@@ -339,7 +270,8 @@ Status Harness::restart() {
 Result<Scores> Harness::finish() {
   FAIRWAY_TRY(flush_reads());
   totals_.stream_sha256 = stream_.finish();
-  if (totals_.tokens == 0) return Error{Errc::kData, "evaluation", "nothing was scored; the stream is too short for this evaluation"};
+  if (totals_.tokens == 0)
+    return Error{Errc::kData, "evaluation", "nothing was scored; the stream is too short for this evaluation"};
   const double nats = static_cast<double>(totals_.loss_units) * 0x1p-26;
   totals_.val_loss = nats / static_cast<double>(totals_.tokens);
   if (totals_.bytes > 0) totals_.val_bpb = data::bits_per_byte(nats, totals_.bytes);

@@ -108,7 +108,6 @@ class Harness {
   uint64_t state_version() const { return state_version_; }
 
  private:
-  class Collector;
   struct Witness;
   Status score_round(model::Gpt& model, std::span<const WindowGroup> round, const ScoreOptions& options);
   Status run_group(model::Gpt& model, const WindowGroup& group, const ScoreOptions& options, const Witness* witness, int64_t* bits);

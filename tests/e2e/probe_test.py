@@ -183,6 +183,20 @@ class Probe(Case):
         done = Fairway.run("probe", "--tokens", self.tokens, "--hide", self.folder, "--no-sandbox", "--", "true")
         self.assertEqual((done.returncode, "--hide" in done.stderr), (64, True), done.stderr)
 
+    def test_options_out_of_bounds_are_named(self):
+        of_ours = ("probe", SOURCE / "submissions" / "demo", "--init", 1)
+        of_others = ("probe", "--tokens", self.tokens)
+        for arguments, option, values in (
+                (of_ours, "--cuts", (0, -1, 10001)), (of_ours, "--swaps", (-1, 65537)),
+                (of_others, "--cuts", (0, 10001)), (of_others, "--runs", (2, 1001)), (of_others, "--rate", (0, 1, "nan")),
+                (of_others, "--vocab-size", (-1, 65537)), (of_others, "--timeout", (0,))):
+            for value in values:
+                with self.subTest(option=option, value=value):
+                    program = ("--", "true") if arguments is of_others else ()
+                    done = Fairway.run(*arguments, option, value, *program)
+                    self.assertEqual((done.returncode, option in done.stderr, done.stderr.count("\n")), (64, True, 1), done.stderr)
+        self.assertFalse((self.folder / "out").exists())
+
     def test_streaming_enforces_the_order(self):
         stream = """
         vocab, predictions = map(int, os.environ["FAIRWAY_STREAM"].split()[1:])
