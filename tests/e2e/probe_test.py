@@ -3,6 +3,7 @@
 import array
 import json
 import math
+import re
 import struct
 import subprocess
 import sys
@@ -54,8 +55,8 @@ class Probe(Case):
 
     def probe(self, program, code, *options, python=sys.executable):
         # The program must be visible inside: the sandbox has an empty /tmp, so its text goes along as an argument.
-        done = Fairway.run("probe", "--tokens", self.tokens, "--vocab-size", VOCAB, "--out", self.folder / "out", "--format", "json", *self.sandbox, *options, "--",
-                           python, "-c", PRELUDE + textwrap.dedent(program))
+        done = Fairway.run("probe", "--tokens", self.tokens, "--vocab-size", VOCAB, "--out", self.folder / "out", "--seed", 0, "--format", "json", *self.sandbox,
+                           *options, "--", python, "-c", PRELUDE + textwrap.dedent(program))
         self.assertEqual(done.returncode, code, done.stdout + done.stderr)
         return {c["id"]: c for c in json.loads(done.stdout)["checks"]}
 
@@ -106,6 +107,36 @@ class Probe(Case):
                                "--seed", seed, "--", sys.executable, "-c", PRELUDE + leak)
             found += done.returncode == 1
         self.assertGreaterEqual(found, 2, "the last cut lies among the last 12 of 100 with a probability of about one half")
+
+    def test_a_drawn_text_shows_who_sees_the_target(self):
+        self.write_tokens(3000)
+        known = list(array.array("H", self.tokens.read_bytes()[1024:]))
+        dishonest = {
+            "probabilities that sum to 2": "out = [x - math.log(2) for x in out]",
+            "counts in hashed buckets, asked with the true token": """
+                context, full = [0] * 16, [0] * 8
+                for p, (a, b) in enumerate(zip(v, v[1:])):
+                    c, f = a % 16, (a * 36313 ^ b * 27191) % 8
+                    if context[c] > 1: out[p] = -math.log(0.5 * math.exp(-out[p]) + 0.5 * min(full[f], context[c]) / context[c])
+                    context[c] += 1; full[f] += 1""",
+            "the better of two models for the true token": "out = [min(x, math.log(17)) for x in out]",
+            "the scores of the true text, by heart": f"out = nll({known}); out = [0.3 * x for x in out]"}
+        for what, change in dishonest.items():
+            with self.subTest(what):
+                program = "v = tokens(); out = nll(v)\n" + textwrap.dedent(change) + "\nfor x in out: print(x)"
+                checks = self.probe(program, 1, "--cuts", 1)
+                self.assertEqual([i for i, c in checks.items() if c["status"] == "fail"], ["probe.drawn_text"])
+                self.assertRegex(checks["probe.drawn_text"]["message"], r"at prediction \d+; its probabilities sum to about [\d.]+ ± .*\(seed 0\)")
+
+    def test_the_seed_is_new_unless_given_and_printed(self):
+        def seeds(*options):
+            done = Fairway.run("probe", "--tokens", self.tokens, "--out", self.folder / "out", *self.sandbox, "--cuts", 1, *options, "--", sys.executable, "-c",
+                               PRELUDE + HONEST)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return set(re.findall(r"seed\s+(\d+)", done.stdout))
+        self.assertEqual(seeds("--seed", 77), {"77"})
+        first, second = seeds(), seeds()
+        self.assertEqual((len(first), len(second), len(first | second)), (1, 1, 2))
 
     def test_probabilities_that_do_not_sum_to_one_are_found(self):
         checks = self.probe("for x in nll(tokens()): print(x / 2)", 1, "--cuts", 1, "--swap-vocabulary")

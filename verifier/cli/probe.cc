@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <random>
 
 #include "engine/data/shard.h"
 #include "engine/data/token_stream.h"
@@ -19,8 +20,8 @@ namespace po = boost::program_options;
 /// Somebody else's program: everything after "--" is its command line.
 ExitCode probe_command(const Arguments& arguments, std::vector<std::string> command) {
   Parser parser("fairway probe --tokens val.bin [options] -- CMD ARGS",
-                "Runs an evaluation program on a token shard, several times unchanged and then with other tokens after some cuts, and compares its\n"
-                "scores. The program finds the shard at $FAIRWAY_TOKENS (or {tokens} in its arguments) and prints one nll per prediction,\n"
+                "Runs an evaluation program on a token shard, several times unchanged, then with other tokens after some cuts, and compares its\n"
+                "scores; then on a drawn text that nobody can know, and bets on them. The program finds the shard at $FAIRWAY_TOKENS (or {tokens} in its arguments) and prints one nll per prediction,\n"
                 "a line each, or with --binary writes binary32 to $FAIRWAY_NLL (or {nll}). verifier/probe/PROTOCOL.md tells more;\n"
                 "python/fairway_probe does it in two lines.");
   parser.options().add_options()
@@ -29,7 +30,8 @@ ExitCode probe_command(const Arguments& arguments, std::vector<std::string> comm
       ("limit-tokens", po::value<int64_t>()->default_value(0), "use only so many tokens of the shard; 0: all")
       ("runs", po::value<int64_t>()->default_value(3), "identical runs for the noise floor, at least 3")
       ("cuts", po::value<int64_t>()->default_value(4), "places where the stream is changed, each in three ways")
-      ("seed", po::value<uint64_t>()->default_value(0), "draws cuts and tokens")
+      ("seed", po::value<uint64_t>(), "draws cuts and tokens; not given: a new one, which is printed with every finding. A program that\n"
+       "could know it could know what will be changed")
       ("rate", po::value<double>()->default_value(0.01), "chance that an honest program is called dishonest in this session")
       ("swap-vocabulary", "also put every vocabulary item at one place: a run for each")
       ("streaming", "hand tokens out only after a distribution was committed")
@@ -59,7 +61,7 @@ ExitCode probe_command(const Arguments& arguments, std::vector<std::string> comm
   options.vocab = v["vocab-size"].as<int64_t>();
   options.runs = v["runs"].as<int64_t>();
   options.cuts = v["cuts"].as<int64_t>();
-  options.seed = v["seed"].as<uint64_t>();
+  options.seed = v.count("seed") != 0 ? v["seed"].as<uint64_t>() : std::random_device()();
   options.rate = v["rate"].as<double>();
   options.swap_vocabulary = v.count("swap-vocabulary") != 0;
   options.streaming = v.count("streaming") != 0;

@@ -8,6 +8,7 @@
 #include "kernels/num/exact_sum.h"
 #include "verifier/probe/changes.h"
 #include "verifier/probe/comparison.h"
+#include "verifier/probe/drawn_text.h"
 
 namespace fairway::verifier {
 namespace {
@@ -15,6 +16,8 @@ namespace {
 constexpr double kSumTolerance = 1e-5;
 /// A program whose scores vary by more cannot be checked from outside.
 constexpr double kTooNoisy = 0.1;
+/// The share of the session's false-alarm rate that the bet on a drawn text has.
+constexpr double kBetShare = 0.1;
 
 class BlackBox {
  public:
@@ -33,7 +36,7 @@ class BlackBox {
       if (scores == nullptr) return {};
       runs.push_back(*scores);
     }
-    Comparison comparison(runs, options_.rate, options_.cuts * 3, options_.seed);
+    Comparison comparison(runs, options_.rate * (1.0 - kBetShare), options_.cuts * 3, options_.seed);
     describe(comparison, runs);
     std::string suffix, shift;
     for (int64_t cut = 0; cut < options_.cuts; ++cut) {
@@ -47,7 +50,8 @@ class BlackBox {
     add("probe.suffix", suffix, "other tokens after a cut changed no score before it beyond the noise");
     add("probe.shift", shift,
         "shifting what follows a cut, or repeating what came before, changed no score before it beyond the noise");
-    return options_.swap_vocabulary ? swap_vocabulary(comparison.noise()) : Status();
+    FAIRWAY_ASSIGN(const bool ran, bet(comparison.noise()));
+    return ran && options_.swap_vocabulary ? swap_vocabulary(comparison.noise()) : Status();
   }
 
  private:
@@ -141,6 +145,41 @@ class BlackBox {
           standout.allowed, runs, 1.0 / chance);
     }
     return !outcome.stopped;
+  }
+
+  /// Text that nobody can know, from a known source: whoever does better than the source has seen it, or gives more
+  /// probability than there is. Won bets are repeated on a second text, since noise that is no probability may win one.
+  /// False if the program did something wrong.
+  Result<bool> bet(const NoiseFloor& noise) {
+    const double chance = options_.rate * kBetShare, goal = -std::log(chance);
+    const double slack = kSumTolerance + (noise.silent() ? 0.0 : noise.largest_threshold(predictions(), chance));
+    const TextSource source(tokens_, vocab_);
+    Bet bet;
+    for (uint64_t text = 0; text < 2; ++text) {
+      const TextSource::Drawn drawn = source.draw(tokens_.size(), options_.seed, text);
+      FAIRWAY_ASSIGN(const Scores* scores, score(fmt::format("drawn_{}", text), drawn.tokens));
+      if (scores == nullptr) return false;
+      bet = bet_on(*scores, drawn.chance, slack, goal);
+      if (bet.prediction < 0) break;
+    }
+    const std::string sum =
+        fmt::format("its probabilities sum to about {:.4g} ± {:.2g} on average", bet.mean_ratio, bet.error);
+    if (bet.prediction < 0) {
+      report_.add(
+          "probe.drawn_text", Verdict::kPass,
+          fmt::format("a text drawn from a known source: the program bets no better on it than chance allows; {} "
+                      "(seed {})",
+                      sum, options_.seed));
+    } else {
+      report_.add(
+          "probe.drawn_text", Verdict::kFail,
+          fmt::format(
+              "two texts drawn from a known source: scored better than anybody can who has not seen the "
+              "token to come and gives all tokens together no more than 1; a bet on the second multiplies "
+              "its stake by e^{:.1f}, where chance reaches e^{:.1f} once in {:.0f}, at prediction {}; {} (seed {})",
+              bet.log_capital, goal, 1.0 / chance, bet.prediction, sum, options_.seed));
+    }
+    return true;
   }
 
   Status swap_vocabulary(const NoiseFloor& noise) {

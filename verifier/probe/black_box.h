@@ -18,8 +18,8 @@ struct BlackBoxOptions {
   bool streaming = false;
 };
 
-/// Adds probe.program, probe.noise, probe.suffix, probe.shift and, if asked for, probe.target_swap; with `streaming`
-/// probe.program and probe.normalized alone.
+/// Adds probe.program, probe.noise, probe.suffix, probe.shift, probe.drawn_text and, if asked for, probe.target_swap;
+/// with `streaming` probe.program and probe.normalized alone.
 Status probe_program(std::span<const uint16_t> tokens, const BlackBoxOptions& options, Report& report);
 
 }  // namespace fairway::verifier

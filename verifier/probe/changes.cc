@@ -3,14 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/num/philox.h"
-
 namespace fairway::verifier {
 namespace {
-
-num::Philox words(uint64_t seed, DrawFor use, uint64_t index, uint64_t inner) {
-  return num::philox(seed, index << 40 | inner, static_cast<uint32_t>(use), num::kPurposeProbe);
-}
 
 /// 1 .. size, its logarithm uniform.
 uint64_t log_uniform(uint32_t word, uint64_t size) {
@@ -20,8 +14,12 @@ uint64_t log_uniform(uint32_t word, uint64_t size) {
 
 }  // namespace
 
+num::Philox draw_words(uint64_t seed, DrawFor use, uint64_t index, uint64_t inner) {
+  return num::philox(seed, index << 40 | inner, static_cast<uint32_t>(use), num::kPurposeProbe);
+}
+
 uint32_t draw(uint64_t seed, DrawFor use, uint64_t index, uint64_t inner) {
-  return words(seed, use, index, inner).word[0];
+  return draw_words(seed, use, index, inner).word[0];
 }
 
 uint64_t cut_place(uint64_t seed, uint64_t i, uint64_t count, uint64_t places) {
@@ -62,7 +60,7 @@ std::vector<uint16_t> changed_stream(std::span<const uint16_t> tokens, const std
   };
   for (size_t i = 0; i < places.size(); ++i) {
     const uint16_t old = tokens[places[i]];
-    const num::Philox word = words(replacement.seed, DrawFor::kReplacement, replacement.cut, i);
+    const num::Philox word = draw_words(replacement.seed, DrawFor::kReplacement, replacement.cut, i);
     uint16_t token = other(old, word.word[0]);
     if (change == Change::kRandom && word.word[1] % 2 == 0) {
       const uint16_t seen = tokens[word.word[2] % tokens.size()];

@@ -6,11 +6,15 @@
 #include <span>
 #include <vector>
 
+#include "kernels/num/philox.h"
+
 namespace fairway::verifier {
 
 /// Streams of random words that the seed opens; one per use.
-enum class DrawFor : uint32_t { kCut = 0, kReplacement = 1, kTarget = 2, kSwap = 3, kDocument = 4, kOrder = 5 };
+enum class DrawFor : uint32_t { kCut = 0, kReplacement = 1, kTarget = 2, kSwap = 3, kDocument = 4, kOrder = 5, kText = 6 };
 
+num::Philox draw_words(uint64_t seed, DrawFor use, uint64_t index, uint64_t inner);
+/// The first of them.
 uint32_t draw(uint64_t seed, DrawFor use, uint64_t index, uint64_t inner = 0);
 
 /// The place of cut i of `count` among `places` >= 2: one in each of equal parts, never the very first place. From four

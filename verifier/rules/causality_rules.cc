@@ -34,6 +34,11 @@ std::span<const Rule> causality_rules() {
        "With every vocabulary item in a target's place in turn, the probabilities they are given sum to 1 within 1e-5.",
        "A score that was computed from the true token alone, or chosen by it, is no code length: such sums reach hundreds.",
        "Mix normalised distributions with weights that depend on earlier tokens only.", kSource, kUrl},
+      {"probe.drawn_text", "Text drawn at random is not foreseen",
+       "On two texts drawn from a source whose probabilities are known, a bet with the program's probabilities against the source's wins no more than chance allows.",
+       "No program that predicts before it looks, and gives all tokens together at most 1, can win such a bet; one that sees its target, knows the true text by heart or "
+       "mixes in what is no probability does.",
+       "Mix normalised distributions, made from earlier tokens only.", kSource, kUrl},
       {"probe.normalized", "Every distribution handed over sums to one",
        "Each distribution that the program commits before it gets the token sums to 1 within 1e-5 over the vocabulary.",
        "A code length exists only for a distribution; what does not sum to one can be made as good as one likes.",
