@@ -32,6 +32,18 @@ TEST(SubmissionJson, AliasesOfTheScoreAreTaken) {
   EXPECT_EQ(read("{\"val_bpb\": 1.17, \"mean_val_bpb\": 1.18}").val_bpb->value, 1.17) << "val_bpb comes first";
 }
 
+TEST(SubmissionJson, AMeanUnderAnotherNameIsTakenIfItsWordsSayNothingElse) {
+  for (const char* key : {"val_bpb_3seed_mean", "val_bpb_mean_3_seeds", "three_seed_mean_val_bpb", "final_bpb_avg"}) {
+    const Claims c = read(std::string("{\"diagnostic_bpb_mean\": 1.6, \"") + key + "\": 1.5}");
+    ASSERT_TRUE(c.val_bpb) << key;
+    EXPECT_EQ(c.val_bpb->value, 1.5) << key;
+  }
+  for (const char* key : {"val_bpb_3seed_std", "pre_quant_val_bpb_mean", "neural_bpb_mean", "val_bpb__mean", "mean"}) {
+    EXPECT_FALSE(read(std::string("{\"") + key + "\": 1.5}").val_bpb) << key;
+  }
+  EXPECT_FALSE(read("{\"val_bpb\": null, \"val_bpb_3seed_mean\": 1.5}").val_bpb) << "retracted";
+}
+
 TEST(SubmissionJson, PlaceholdersAreNoScore) {
   for (const char* value : {"null", "\"pending\"", "\"TBD\""}) {
     const Claims c = read(std::string("{\"val_bpb\": ") + value + ", \"val_bpb_retracted\": 1.1}");

@@ -151,6 +151,68 @@ TEST(Reachability, ASwitchThatIsOffInARecordWithoutLogsIsAQuestion) {
   EXPECT_EQ(check_of(facts, "legality.score_first").status, Verdict::kReview);
 }
 
+TEST(Reachability, RunsWhoseFilesLieElsewhereDoNotDisagree) {
+  const std::string text =
+      replaced(read_fixture("score_first/before_scoring.py"), R"(os.path.join("data", "fineweb_val_*.bin"))",
+               R"(os.environ.get("VAL_FILES", "data/fineweb_val_*.bin"))");
+  ASSERT_NE(text.find("VAL_FILES"), std::string::npos);
+  Facts facts = record(text, {{"val_files", "/a/fineweb_val_*.bin"}}, "final_exact");
+  facts.runs.push_back(facts.runs[0]);
+  facts.runs[1].hyperparameters["val_files"].value = "/b/fineweb_val_*.bin";
+  EXPECT_EQ(check_of(facts, "legality.score_first").status, Verdict::kFail);
+}
+
+/// A record without logs whose switch ADAPT_ENABLED is off by default.
+Facts unlogged(const std::string& title) {
+  const std::string off =
+      replaced(read_fixture("score_first/before_scoring.py"), R"("ADAPT", "1")", R"("ADAPT_ENABLED", "0")");
+  Facts facts = record(off);
+  facts.runs.clear();
+  facts.readme_file = "README.md";
+  facts.readme = title + "\nadapt\n";
+  return facts;
+}
+
+TEST(Reachability, WithoutLogsASwitchThatTheTitleNamesIsOn) {
+  EXPECT_EQ(check_of(unlogged("# Record: pre-quant ADAPT, 10 layers"), "legality.score_first").status, Verdict::kFail);
+  Facts named = unlogged("# Record");
+  named.claims.name = "10L a-dapt";
+  EXPECT_EQ(check_of(named, "legality.score_first").status, Verdict::kFail);
+  for (const char* title :
+       {"# Record: no adapt", "# Record without ADAPT", "# Adaptive record", "Adapt", "# adapt vs. none"})
+    EXPECT_EQ(check_of(unlogged(title), "legality.score_first").status, Verdict::kReview) << title;
+}
+
+TEST(Reachability, WithoutLogsAMentionOfAnotherValueIsAQuestion) {
+  Facts facts = unlogged("# Record: adapt");
+  facts.readme = "# Record: adapt\nThe ablation has `ADAPT_ENABLED=0`.\n";
+  EXPECT_EQ(check_of(facts, "legality.score_first").status, Verdict::kReview);
+  for (const char* mention : {"ADAPT_ENABLED=0", "`ADAPT_ENABLED=1`", "`ADAPT_ENABLED = 0"}) {
+    facts.readme = std::string("# Record: adapt\n") + mention + "\n";
+    EXPECT_EQ(check_of(facts, "legality.score_first").status, Verdict::kFail) << mention;
+  }
+}
+
+TEST(Reachability, LogsDecideOverTheTitle) {
+  Facts facts = unlogged("# Record: adapt");
+  facts.runs = record("", {{"adapt_enabled", "0"}}, "final_exact").runs;
+  facts.reported_tag = "final_exact";
+  EXPECT_EQ(check_of(facts, "legality.score_first").status, Verdict::kPass);
+}
+
+TEST(Reachability, AnIntermediateValueThatIsClaimedIsJudged) {
+  const std::string text = replaced(read_fixture("normalized/byte_mixture.py"), "    print(f\"ppm_mix_exact",
+                                    "    plain = torch.cat(per_token).mean()\n"
+                                    "    print(f\"final_exact val_loss:{plain:.8f} val_bpb:{plain:.8f}\")\n"
+                                    "    print(f\"diagnostic mixed");
+  Facts facts = record(text, {}, "final_exact");
+  EXPECT_EQ(check_of(facts, "legality.normalized").status, Verdict::kPass);
+  facts.runs[0].scores.push_back(facts.runs[0].scores[0]);
+  facts.runs[0].scores[1].tag = facts.reported_tag = "diagnostic mixed";
+  facts.runs[0].scores[1].diagnostic = true;
+  EXPECT_EQ(check_of(facts, "legality.normalized").status, Verdict::kFail);
+}
+
 TEST(Reachability, WhatTheLogsPrintedHasRun) {
   std::string off = replaced(read_fixture("score_first/before_scoring.py"), R"("ADAPT", "1")", R"("ADAPT", "0")");
   off = replaced(off, "        polish(args, model, stream)",

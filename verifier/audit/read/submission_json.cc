@@ -82,11 +82,33 @@ class Reader {
                            "/bpb",     "/results/val_bpb", "/results/mean_val_bpb", "/result/val_bpb"};
     claims_.val_bpb = first<double>(pointers, number_of);
     if (!claims_.val_bpb && text("/score_metric") == "val_bpb") claims_.val_bpb = first<double>({"/score"}, number_of);
+    if (!claims_.val_bpb && find("/val_bpb") == nullptr) claims_.val_bpb = mean_by_name();
     if (claims_.val_bpb) return;
     for (const char* pointer : pointers) {
       if (const JsonScalar* s = find(pointer); s != nullptr && claims_.val_bpb_text.empty())
         claims_.val_bpb_text = s->text;
     }
+  }
+
+  /// A key at the top that says in other words that it is the mean score: "val_bpb_3seed_mean".
+  std::optional<Fact<double>> mean_by_name() const {
+    for (const JsonScalar& s : json_.scalars) {
+      if (s.pointer.find('/', 1) != std::string::npos) continue;
+      bool mean = false, bpb = false, plain = true;
+      for (std::string_view rest = std::string_view(s.pointer).substr(1); !rest.empty();) {
+        const std::string word = lower(rest.substr(0, rest.find('_')));
+        rest.remove_prefix(std::min(word.size() + 1, rest.size()));
+        mean |= word == "mean" || word == "avg" || word == "average";
+        bpb |= word == "bpb";
+        const bool count = !word.empty() && is_digit(word[0]);  // "3", "3seed", "3seeds"
+        plain &= count || std::set<std::string_view>{"mean",  "avg",   "average", "bpb",  "val", "seed", "seeds",
+                                                     "three", "final", "exact",   "over", "of",  "all"}
+                                  .count(word) > 0;
+      }
+      if (!mean || !bpb || !plain) continue;
+      if (const auto v = number_of(s); v && *v > 0 && *v < 20) return Fact<double>{*v, place(s)};
+    }
+    return std::nullopt;
   }
 
   /// "42" of "seed_42", "seed42" or "42"; empty if `part` names no seed.

@@ -62,15 +62,16 @@ Scores::Scores(const Facts& facts, const source::Timeline& timeline) {
   for (size_t i : scored) print_origins_ |= timeline.events[i].value.origins;
 
   std::string wanted = tag_of(facts.reported_tag);
+  int claimed = -1;
   if (!wanted.empty()) {
     for (size_t i : scored) {
       const std::string tag = tag_of(timeline.events[i].text);
       if (tag.find_first_not_of('\1') == std::string::npos || !matches(tag, wanted)) continue;
-      report_event_ = static_cast<int>(i);
+      claimed = report_event_ = static_cast<int>(i);
       tag_known_ = !diagnostic(tag);
     }
   }
-  // A claim that equals an intermediate value says nothing about the final score; that one is judged then.
+  // A claim that equals an intermediate value says nothing about the final score; that one is judged too.
   if (!tag_known_) {
     report_event_ = -1;
     // The last score that the logs show; what they never printed did not run.
@@ -92,6 +93,8 @@ Scores::Scores(const Facts& facts, const source::Timeline& timeline) {
     }
     if (report_event_ < 0 && !scored.empty()) report_event_ = static_cast<int>(scored.back());
   }
+  if (claimed >= 0 && timeline.events[static_cast<size_t>(claimed)].loop == -1)
+    report_origins_ |= timeline.events[static_cast<size_t>(claimed)].value.origins;
   if (report_event_ >= 0) {
     // The same tag may be printed by several statements or calls: all of them are the report.
     const std::string tag = timeline.events[static_cast<size_t>(report_event_)].text;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <set>
 
 namespace fairway::audit::source {
 namespace {
@@ -14,10 +15,15 @@ std::string normal(std::string_view name) {
 
 bool name_char(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; }
 
+/// Two places of files: where they lie decides nothing about what is done with them.
+bool both_paths(const std::string& a, const std::string& b) {
+  return a.find('/') != std::string::npos && b.find('/') != std::string::npos;
+}
+
 void put(std::map<std::string, Setting, std::less<>>& table, std::string key, std::string value, Place place,
          bool logged) {
   auto [at, inserted] = table.try_emplace(std::move(key), Setting{value, false, logged, place});
-  if (!inserted && at->second.text != value) at->second.conflict = true;
+  if (!inserted && at->second.text != value) at->second.conflict |= !both_paths(at->second.text, value);
 }
 
 /// The value that starts at `at`: quoted, or up to a blank, a quote or a continuation.
@@ -34,6 +40,37 @@ std::string value_at(std::string_view line, size_t at) {
   return std::string(line.substr(at, end - at));
 }
 
+/// Lower-case words; what a hyphen joins is one ("n-gram" is "ngram") and two.
+std::set<std::string> words_of(std::string_view text) {
+  std::set<std::string> words;
+  std::string word, joined;
+  for (size_t i = 0; i <= text.size(); ++i) {
+    const char c = i < text.size() ? text[i] : ' ';
+    if (std::isalnum(static_cast<unsigned char>(c))) {
+      word += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+      continue;
+    }
+    if (!word.empty()) words.insert(word);
+    joined += word;
+    word.clear();
+    if (c == '-') continue;
+    if (!joined.empty()) words.insert(joined);
+    joined.clear();
+  }
+  return words;
+}
+
+/// The first heading.
+std::string_view title_of(std::string_view readme) {
+  for (size_t begin = 0; begin < readme.size();) {
+    const size_t end = std::min(readme.find('\n', begin), readme.size());
+    const std::string_view line = readme.substr(begin, end - begin);
+    if (line.starts_with("#")) return line.substr(0, 400);
+    begin = end + 1;
+  }
+  return {};
+}
+
 }  // namespace
 
 Settings::Settings(const Facts& facts) {
@@ -41,6 +78,9 @@ Settings::Settings(const Facts& facts) {
     any_run_ |= !run.scores.empty();
     for (const auto& [key, fact] : run.hyperparameters) put(logged_values_, normal(key), fact.value, fact.place, true);
   }
+  title_ = words_of(title_of(facts.readme));
+  title_.merge(words_of(facts.claims.name));
+  read_mentions(facts.readme);
   read_commands(facts.readme, facts.readme_file, false);
   for (const SourceFile& source : facts.sources) {
     if (source.language == Language::kShell) read_commands(source.text, source.name, true);
@@ -88,6 +128,41 @@ void Settings::read_commands(const std::string& text, const std::string& file, b
       at = stop;
     }
   }
+}
+
+void Settings::read_mentions(std::string_view text) {
+  for (size_t begin = text.find('`'); begin != text.npos;) {
+    const size_t end = text.find('`', begin + 1);
+    if (end == text.npos) return;
+    const std::string_view code = text.substr(begin + 1, end - begin - 1);
+    const size_t sign = code.find('=');
+    if (sign != code.npos && code.size() < 200 &&
+        std::all_of(code.begin(), code.begin() + static_cast<long>(sign), name_char))
+      mentions_.emplace(normal(code.substr(0, sign)), value_at(code, sign + 1));
+    begin = text.find('`', end + 1);
+  }
+}
+
+const std::string* Settings::mentioned(std::string_view name) const {
+  const auto found = mentions_.find(normal(name));
+  return found == mentions_.end() ? nullptr : &found->second;
+}
+
+bool Settings::titled(std::string_view name) const {
+  for (const char* word : {"no", "not", "without", "negative", "vs", "versus", "instead", "failed", "ablation"}) {
+    if (title_.count(word)) return false;
+  }
+  bool is_switch = false, named = false;
+  for (const std::string& word : words_of(normal(name))) {
+    if (word == "enabled" || word == "enable" || word == "use") {
+      is_switch = true;
+    } else if (title_.count(word)) {
+      named = true;
+    } else {
+      return false;
+    }
+  }
+  return is_switch && named;
 }
 
 const Setting* Settings::find(std::string_view name) const {

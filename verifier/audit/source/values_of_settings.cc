@@ -41,7 +41,23 @@ Value Interpreter::read_setting(std::string_view name, const Value& fallback) {
     if (!settings_.any_run() &&
         ((value.numeric() && value.number == 0) ||
          (value.kind == Value::Kind::kString && one_of(string_of(value), {"0", "False", "false"})))) {
-      value.taint |= kOpen;
+      if (settings_.titled(name)) {
+        value = of_string("1");
+        value.taint = kDefault;
+      } else {
+        value.taint |= kOpen;
+      }
+    }
+    // Without logs, a value that the README mentions may be that of the reported runs.
+    if (const std::string* said = settings_.any_run() ? nullptr : settings_.mentioned(name)) {
+      char* end = nullptr;
+      const double number = std::strtod(said->c_str(), &end);
+      const bool same = value.kind == Value::Kind::kString ? *said == string_of(value)
+                                                           : value.numeric() && *end == '\0' && number == value.number;
+      if (!same) {
+        value.forget();
+        value.taint |= kSetting;
+      }
     }
     return value;
   }
