@@ -55,6 +55,14 @@ class Audit(Case):
         self.fails(66, "nothing", "audit", self.folder / "nothing")
         self.fails(66, "git repository", "audit", "--git", self.folder, "--ref", "main")
 
+    def test_a_tokenizer_is_compared_with_or_refused_in_one_line(self):
+        path = self.record(self.folder / "a")
+        shipped = harness.SOURCE / "submissions/corpus/fairway_1024_bpe.model"
+        checks = self.report(0, path, "--tokenizer", shipped)
+        self.assertEqual(checks["score.byte_accounting"]["status"], "pass")
+        self.fails(66, "nothing.model", "audit", path, "--tokenizer", self.folder / "nothing.model")
+        self.fails(65, "is no SentencePiece model", "audit", path, "--tokenizer", path / "README.md")
+
     def test_wrong_arguments_exit_64(self):
         self.fails(64, "DIR", "audit")
         self.fails(64, "--ref", "audit", "--git", self.folder)

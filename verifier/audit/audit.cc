@@ -39,6 +39,7 @@ void add_or_merge(verifier::Check check, verifier::Report& report) {
 
 verifier::Report audit(const RecordFolder& folder, const AuditOptions& options) {
   Facts facts = read_facts(folder);
+  if (options.tokenizer) facts.tokenizers.insert(facts.tokenizers.begin(), *options.tokenizer);
   verifier::Report report;
   report.subject_path = facts.folder;
   report.subject_ref = facts.ref;

@@ -13,6 +13,7 @@ Facts read_facts(const RecordFolder& folder);
 
 struct AuditOptions {
   std::optional<stats::Sample> baseline;  ///< what the score is to improve on, in bpb
+  std::optional<TokenizerModel> tokenizer;  ///< what byte tables are compared with, besides the folder's own models
   bool legality = true;  ///< false: sources are not judged; most of the time of an audit goes there
 };
 

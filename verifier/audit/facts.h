@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "verifier/audit/read/tokenizer_model.h"
 #include "verifier/audit/record_folder.h"
 
 namespace fairway::audit {
@@ -103,7 +104,8 @@ struct Claims {
 /// A shipped table of bytes per token (an .npz with base_bytes).
 struct ByteTable {
   std::string file;
-  std::vector<int64_t> base_bytes;  ///< by token
+  std::vector<int64_t> base_bytes;     ///< by token
+  std::vector<int64_t> leading_space;  ///< by token: 1 if the evaluation adds a byte for its space; empty: not there
 };
 
 struct Facts {
@@ -115,6 +117,7 @@ struct Facts {
   std::vector<std::string> log_files;  ///< every file read as a log, also those without a run
   std::vector<SourceFile> sources;
   std::vector<ByteTable> byte_tables;
+  std::vector<TokenizerModel> tokenizers;  ///< one given by the user first, then those of the folder
   /// The tag whose mean (or best seed) is the claimed val_bpb; empty if none matches.
   std::string reported_tag;
   /// The first line of a log that holds the claimed val_bpb to four decimals, in whatever form.

@@ -12,6 +12,7 @@
 #include "verifier/audit/audit.h"
 #include "verifier/audit/folder/directory_folder.h"
 #include "verifier/audit/folder/git_repository.h"
+#include "verifier/audit/limits.h"
 #include "verifier/cli/command.h"
 #include "verifier/cli/sample_input.h"
 
@@ -115,6 +116,7 @@ ExitCode run_audit(const Arguments& arguments) {
       ("path", po::value<std::string>()->default_value(""), "this folder of the reference, instead of choosing one")
       ("skip-legality", "leave the sources out: bytes, times, scores and evidence only, which is much faster")
       ("baseline", po::value<std::vector<std::string>>()->multitoken()->composing(), "scores to improve on, as for `fairway stats`")
+      ("tokenizer", po::value<std::string>()->default_value(""), "SentencePiece model that shipped tables of bytes per token are compared with")
       ("threads", po::value<int>()->default_value(0), "references audited at the same time; 0: all cores");
   add_report(parser);
   bool help = false;
@@ -129,6 +131,11 @@ ExitCode run_audit(const Arguments& arguments) {
   if (v.count("baseline") != 0) {
     FAIRWAY_ASSIGN(auto baseline, read_sample(v["baseline"].as<std::vector<std::string>>(), "--baseline"));
     source.options.baseline = std::move(baseline.sample);
+  }
+  if (const std::string path = v["tokenizer"].as<std::string>(); !path.empty()) {
+    FAIRWAY_ASSIGN(const auto bytes, read_file(path, static_cast<uint64_t>(audit::limits::kTokenizerBytes)));
+    FAIRWAY_ASSIGN(source.options.tokenizer,
+                   audit::read_tokenizer_model(path, {reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
   }
   source.options.legality = v.count("skip-legality") == 0;
   source.threads = threads > 0 ? static_cast<unsigned>(threads) : std::max(1u, std::thread::hardware_concurrency());

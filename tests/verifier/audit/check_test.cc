@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "tests/verifier/audit/memory_folder.h"
+#include "tests/verifier/audit/sentencepiece_file.h"
 #include "verifier/audit/audit.h"
 
 namespace fairway::audit {
@@ -222,13 +223,14 @@ TEST(ByteAccounting, AnotherTokenizerOfTheSameTextPasses) {
 }
 
 TEST(ByteAccounting, AMixtureWhoseLossIsNotPrintedIsAQuestion) {
-  Record r = each_seed([](Record::Seed& s) { s.more = fmt::format("final_ppm_mix val_loss:{:.8f} val_bpb:0.99000000\n", s.val_loss); });
+  Record r = each_seed(
+      [](Record::Seed& s) { s.more = fmt::format("final_ppm_mix val_loss:{:.8f} val_bpb:0.99000000\n", s.val_loss); });
   r.json = "{\"name\": \"x\", \"author\": \"y\", \"val_bpb\": 0.99}";
   expect(r, "score.byte_accounting", Verdict::kReview, "do not belong together");
 }
 
-/// numpy.savez of {"base_bytes": int16 values}, stored.
-std::string npz(const std::vector<int>& values) {
+/// A member of numpy.savez: int16 values, stored.
+std::string npz_member(const std::string& name, const std::vector<int>& values) {
   std::string npy = "\x93NUMPY";
   npy += '\x01';
   npy += '\0';
@@ -245,9 +247,15 @@ std::string npz(const std::vector<int>& values) {
   auto number = [&](size_t v, int width) {
     for (int i = 0; i < width; ++i) zip += static_cast<char>(v >> (8 * i) & 255);
   };
-  number(20, 2), number(0, 2), number(0, 2), number(0, 8), number(npy.size(), 4), number(npy.size(), 4), number(14, 2),
-      number(0, 2);
-  return zip + "base_bytes.npy" + npy;
+  number(20, 2), number(0, 2), number(0, 2), number(0, 8), number(npy.size(), 4), number(npy.size(), 4),
+      number(name.size() + 4, 2), number(0, 2);
+  return zip + name + ".npy" + npy;
+}
+
+std::string npz(const std::vector<int>& base_bytes, const std::vector<int>& has_leading_space = {}) {
+  std::string zip = npz_member("base_bytes", base_bytes);
+  if (!has_leading_space.empty()) zip += npz_member("has_leading_space", has_leading_space);
+  return zip;
 }
 
 TEST(ByteAccounting, ATableThatCountsSingleBytesAsThreeIsFound) {
@@ -261,6 +269,93 @@ TEST(ByteAccounting, ATableThatCountsSingleBytesAsThreeIsFound) {
   expect(r, "score.byte_accounting", Verdict::kReview, "tokens 60 to 89");
   for (auto& s : r.seeds) s.val_bpb *= 0.95;
   expect(r, "score.byte_accounting", Verdict::kFail);
+}
+
+/// Bytes and flags of test_models::small_vocabulary(): <unk> <s> 0x41 0xC3 0xFF " " " the" "s" "é".
+const std::vector<int> kPieceBytes = {0, 0, 1, 1, 1, 0, 3, 1, 2}, kSpaces = {0, 0, 0, 0, 0, 1, 1, 0, 0};
+
+/// A record with that table, a tokenizer, and a script that names the table (or not).
+Record with_table(const std::string& table, bool named = true) {
+  Record r;
+  r.files["x.meta.npz"] = table;
+  r.files["tokenizers/x.model"] = test_models::model_file(test_models::small_vocabulary());
+  if (named) r.files["train_gpt.py"] = "TABLE = 'x.meta.npz'\n";
+  return r;
+}
+
+std::vector<int> changed(std::vector<int> values, size_t at, int value) {
+  values[at] = value;
+  return values;
+}
+
+TEST(ByteTables, ATableOfItsTokenizerPassesAndSaysSo) {
+  expect(with_table(npz(kPieceBytes, kSpaces)), "score.byte_accounting", Verdict::kPass, "in tokenizers/x.model");
+  std::vector<int> padded = kPieceBytes;
+  padded.resize(64, 0);
+  expect(with_table(npz(padded, kSpaces)), "score.byte_accounting", Verdict::kPass, "in tokenizers/x.model");
+  expect(with_table(npz(kPieceBytes)), "score.byte_accounting", Verdict::kPass, "in tokenizers/x.model");
+  std::vector<int> with_spaces = kPieceBytes;
+  for (size_t i = 0; i < kSpaces.size(); ++i) with_spaces[i] += kSpaces[i];
+  expect(with_table(npz(with_spaces)), "score.byte_accounting", Verdict::kPass, "in tokenizers/x.model");
+}
+
+TEST(ByteTables, TheLeadingSpaceInTheTableAndAmongTheFlagsFails) {
+  std::vector<int> with_spaces = kPieceBytes;
+  for (size_t i = 0; i < kSpaces.size(); ++i) with_spaces[i] += kSpaces[i];
+  expect(with_table(npz(with_spaces, kSpaces)), "score.byte_accounting", Verdict::kFail,
+         "of 2 tokens, from token 5 on");
+  expect(with_table(npz(with_spaces, kSpaces), false), "score.byte_accounting", Verdict::kReview,
+         "Is this table used?");
+}
+
+TEST(ByteTables, ASingleByteThatCountsAsThreeFails) {
+  const std::string table = npz(changed(kPieceBytes, 4, 3), kSpaces);
+  expect(with_table(table), "score.byte_accounting", Verdict::kFail, "token 4 counts 3 and its piece has 1");
+  expect(with_table(table, false), "score.byte_accounting", Verdict::kReview, "Is this table used?");
+  Record confirmed = with_table(table, false);
+  for (auto& s : confirmed.seeds) s.val_bpb *= 0.95;
+  expect(confirmed, "score.byte_accounting", Verdict::kFail);
+}
+
+TEST(ByteTables, FewerBytesThanThePiecesHaveAreAQuestion) {
+  expect(with_table(npz(changed(kPieceBytes, 6, 2), kSpaces)), "score.byte_accounting", Verdict::kReview,
+         "Whose bytes");
+}
+
+TEST(ByteTables, ATableOfAnotherTokenizerIsAQuestionOrNotCompared) {
+  expect(with_table(npz({9, 9, 9, 9, 9, 9, 9, 9, 9})), "score.byte_accounting", Verdict::kReview, "another tokenizer");
+  expect(with_table(npz({1, 1})), "score.byte_accounting", Verdict::kPass, "imply the bytes of the validation text");
+}
+
+TEST(ByteTables, ATokenizerMayBeGiven) {
+  Record r = with_table(npz(changed(kPieceBytes, 4, 3), kSpaces));
+  r.files.erase("tokenizers/x.model");
+  expect(r, "score.byte_accounting", Verdict::kPass);
+  AuditOptions options;
+  options.tokenizer = *read_tokenizer_model("given.model", test_models::model_file(test_models::small_vocabulary()));
+  const verifier::Report report = audit(r.folder(), options);
+  const auto check = std::find_if(report.checks.begin(), report.checks.end(),
+                                  [](const verifier::Check& c) { return c.id == "score.byte_accounting"; });
+  ASSERT_NE(check, report.checks.end());
+  EXPECT_EQ(check->status, Verdict::kFail) << check->message;
+  EXPECT_NE(check->message.find("given.model"), std::string::npos) << check->message;
+}
+
+TEST(ByteTables, AVocabularyWithoutABareSpaceIsAQuestionUnlessTheLogsFit) {
+  Record r;
+  r.files["x.model"] = test_models::model_file(test_models::small_vocabulary(false));
+  expect(r, "score.byte_accounting", Verdict::kPass);
+  r.seeds.clear();
+  r.json = "{\"name\": \"x\"}";
+  expect(r, "score.byte_accounting", Verdict::kReview, "no piece for a space alone");
+  r.files["x.model"] = test_models::model_file(test_models::small_vocabulary());
+  expect(r, "score.byte_accounting", Verdict::kSkip);
+}
+
+TEST(ByteTables, ADamagedTokenizerIsNamed) {
+  Record r;
+  r.files["x.model"] = "no model";
+  expect(r, "structure.files", Verdict::kReview, "x.model @ 0x0: is no SentencePiece model");
 }
 
 TEST(ByteAccounting, TheLeadingSpaceCountedTwiceInSourceFails) {
@@ -309,8 +404,7 @@ TEST(DataSplit, ValidationShardsInTheTrainGlobAreAQuestion) {
 
 TEST(DataSplit, AValidationShardUnderTheNameOfATrainingShardFails) {
   Record r;
-  r.files["README.md"] =
-      "# Example\n```bash\nln -s data/fineweb_val_000000.bin only/fineweb_train_000000.bin\n```\n";
+  r.files["README.md"] = "# Example\n```bash\nln -s data/fineweb_val_000000.bin only/fineweb_train_000000.bin\n```\n";
   expect(r, "data.split", Verdict::kFail, "name of a training shard");
   r.files["README.md"] = "# Example\nNever `ln -s data/fineweb_val_000000.bin only/fineweb_train_000000.bin`.\n";
   expect(r, "data.split", Verdict::kPass);

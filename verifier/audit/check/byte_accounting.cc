@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "verifier/audit/check/byte_tables.h"
 #include "verifier/audit/check/checks.h"
 #include "verifier/audit/check/validation_split.h"
 #include "verifier/audit/read/log_lines.h"
@@ -46,39 +47,6 @@ Fit fit_of(double bytes, double relative_error) {
     if (near(bytes, text, relative_error)) return Fit::kText;
   }
   return bytes < kValidationTextBytes[0] ? Fit::kLess : Fit::kMore;
-}
-
-/// Tokens of one byte that is no text of its own were decoded to U+FFFD, whose three bytes were counted: in a table
-/// ordered by length, a plateau of 3 between entries of 1. Gives its first and last token.
-std::optional<std::pair<size_t, size_t>> replacement_plateau(const std::vector<int64_t>& base_bytes) {
-  constexpr size_t kShortest = 4;
-  for (size_t i = 1; i < base_bytes.size(); ++i) {
-    if (base_bytes[i] != 3 || base_bytes[i - 1] != 1) continue;
-    size_t end = i;
-    while (end < base_bytes.size() && base_bytes[end] == 3) ++end;
-    if (end < base_bytes.size() && base_bytes[end] == 1 && end - i >= kShortest) return std::pair(i, end - 1);
-    i = end;
-  }
-  return std::nullopt;
-}
-
-/// `logs_count_more`: the logs imply more bytes than the text has, which confirms it.
-void check_tables(const Facts& facts, bool logs_count_more, Check& check) {
-  for (const ByteTable& t : facts.byte_tables) {
-    const auto plateau = replacement_plateau(t.base_bytes);
-    if (!plateau) continue;
-    if (check.status == Verdict::kFail) {
-      check.evidence.push_back({t.file, 0, 0});
-      continue;
-    }
-    check.status = logs_count_more ? Verdict::kFail : Verdict::kReview;
-    const std::string said = fmt::format(
-        "{} gives the tokens {} to {} three bytes each, between tokens of one byte: single bytes counted as U+FFFD",
-        t.file, plateau->first, plateau->second);
-    check.message =
-        logs_count_more ? said + "; the logs imply more bytes than the text has" : said + "; is this table used?";
-    check.evidence.insert(check.evidence.begin(), {t.file, 0, 0});
-  }
 }
 
 /// A table of bytes per token that counts the leading space of a piece, in a file whose evaluation adds that space
@@ -186,14 +154,15 @@ void check_byte_accounting(const Facts& facts, const ClaimMatch& match, verifier
             *main->line, bytes);
     }
   }
-  check_tables(facts, counts_more, check);
+  judge_byte_tables(facts, judged > 0 && check.status == Verdict::kPass, counts_more, check);
   if (check.status != Verdict::kFail) check_table_code(facts, judged > 0 && check.status == Verdict::kPass, check);
   if (check.status == Verdict::kPass) {
     if (judged == 0) {
       check.status = Verdict::kSkip;
-      check.message = "no log prints val_loss, val_bpb and the number of validation tokens";
+      check.message = "no log prints val_loss, val_bpb and the number of validation tokens" + check.message;
     } else {
-      check.message = fmt::format("val_loss and val_bpb of {} runs imply the bytes of the validation text", judged);
+      check.message =
+          fmt::format("val_loss and val_bpb of {} runs imply the bytes of the validation text", judged) + check.message;
     }
   }
   report.add(std::move(check));

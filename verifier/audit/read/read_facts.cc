@@ -13,6 +13,7 @@
 #include "verifier/audit/read/npz.h"
 #include "verifier/audit/read/submission_json.h"
 #include "verifier/audit/read/text.h"
+#include "verifier/audit/read/tokenizer_model.h"
 #include "verifier/audit/read/unpack.h"
 
 namespace fairway::audit {
@@ -58,6 +59,7 @@ class FolderReader {
     read_packed_side_files();
     add_embedded_c();
     read_byte_tables();
+    read_tokenizers();
     Sha256 whole;
     for (const auto& [path, digest] : digests_) {
       whole.update(path.data(), path.size() + 1);
@@ -217,7 +219,25 @@ class FolderReader {
       auto bytes = bytes_of(f);
       if (!bytes) continue;
       auto table = read_npz_integers(*bytes, "base_bytes", limits::kTableTokens);
-      if (table) facts_.byte_tables.push_back({f.path, std::move(*table)});
+      if (!table) continue;
+      auto spaces = read_npz_integers(*bytes, "has_leading_space", limits::kTableTokens);
+      facts_.byte_tables.push_back({f.path, std::move(*table), spaces.value_or(std::vector<int64_t>())});
+    }
+  }
+
+  void read_tokenizers() {
+    for (const FileEntry& f : facts_.files) {
+      if (!lower(f.path).ends_with(".model") || f.size_bytes > limits::kTokenizerBytes ||
+          f.state != FileState::kPresent)
+        continue;
+      auto bytes = bytes_of(f);
+      if (!bytes) continue;
+      auto model = read_tokenizer_model(f.path, *bytes);
+      if (model) {
+        facts_.tokenizers.push_back(std::move(*model));
+      } else {
+        facts_.problems.push_back(model.error().message());
+      }
     }
   }
 
