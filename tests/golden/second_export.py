@@ -268,6 +268,11 @@ def export(model, tensors, quantization, tokens, default_tokens):
     quant = dict(DEFAULTS, **quantization)
     model.tensors = dict(tensors)
     moments = second_moments(model, quant, tokens, default_tokens) if quant["calibration"] != "none" else {}
+    return container(model, tensors, quant, moments)
+
+
+def container(model, tensors, quant, moments):
+    """The same with every key of `quant` given; a matrix whose name is in `moments` is compensated. Of the model: shapes, stored_bf16."""
     restored, entries = {}, []
     category = quant["scheme"] == "int6_by_category"
     control = CONTROL + (BY_CATEGORY if category else ()) + tuple(quant["control"])

@@ -27,10 +27,29 @@ model::ModelConfig every_feature() {
   return c;
 }
 
-/// The baseline's operations, and a model with every operation that can be combined.
-class Model : public ::testing::TestWithParam<bool> {
+/// Recurrences in time in place of attention, in some layers, and several MLPs.
+model::ModelConfig delta_layers() {
+  model::ModelConfig c = test::small_config(4);
+  c.delta_layers = {0, 2};
+  c.delta_heads = 3;
+  c.delta_key_dim = 8;
+  c.delta_value_dim = 12;
+  c.mlp_blocks = 2;
+  c.smear = model::SmearForm::kFirstChannels;
+  return c;
+}
+
+model::ModelConfig hypersphere() {
+  model::ModelConfig c = test::small_config(3);
+  c.hypersphere = true;
+  c.unet_skips = false;
+  return c;
+}
+
+/// The baseline's operations, a model with every operation that can be combined, and what cannot be combined with them.
+class Model : public ::testing::TestWithParam<model::ModelConfig (*)()> {
  protected:
-  Model() : model(GetParam() ? every_feature() : test::small_config()) {
+  Model() : model(GetParam()()) {
     model.initialise(5);
     test::perturb(model, 11);
   }
@@ -70,7 +89,10 @@ TEST_P(Model, AHugeLaterTokenChangesNoEarlierBit) {
   Sample batch(1, 150, 60, 3);
   batch.inputs[140] = 60;
   model.find("tok_emb.weight")->value()[60 * 48 + 5] = 0x1p14f;
-  for (int64_t i = 0; i < model.config().layers; ++i) model.find("blocks." + std::to_string(i) + ".resid_mix")->value()[5] = 64.0f;
+  for (int64_t i = 0; i < model.config().layers; ++i) {
+    // On the hypersphere nothing is large, and nothing is mixed.
+    if (!model.config().hypersphere) model.find("blocks." + std::to_string(i) + ".resid_mix")->value()[5] = 64.0f;
+  }
   for (auto& p : model.parameters()) p->changed();
   const auto whole = test::nll_of(model, batch.batch(false));
   const auto prefix = test::nll_of(model, slice(batch, 0, 140).batch(false));
@@ -166,8 +188,10 @@ TEST_P(Model, ThreadsAndInstructionSetsChangeNoAccumulatorBit) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Baseline, Model, ::testing::Values(false));
-INSTANTIATE_TEST_SUITE_P(EveryFeature, Model, ::testing::Values(true));
+INSTANTIATE_TEST_SUITE_P(Baseline, Model, ::testing::Values([] { return test::small_config(); }));
+INSTANTIATE_TEST_SUITE_P(EveryFeature, Model, ::testing::Values(every_feature));
+INSTANTIATE_TEST_SUITE_P(DeltaLayers, Model, ::testing::Values(delta_layers));
+INSTANTIATE_TEST_SUITE_P(Hypersphere, Model, ::testing::Values(hypersphere));
 
 }  // namespace
 }  // namespace fairway
