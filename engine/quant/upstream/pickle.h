@@ -2,7 +2,7 @@
 ///
 /// A pickle is a program for a stack machine that can import and call anything. This machine knows the opcodes that
 /// torch.save writes for dicts of tensors (protocol 2) and, of everything that could be imported, only the names in
-/// pickle.cc's list: an ordered dict, the function that rebuilds a tensor, and the storage types. They become
+/// pickle_names.cc's list: an ordered dict, the function that rebuilds a tensor, and the storage types. They become
 /// plain values; nothing is called. Every other opcode and name is refused with its offset.
 ///
 /// Values live in one array and refer to each other by index, so that a pickle that contains itself costs nothing and
