@@ -19,6 +19,8 @@ constexpr rules::Rule kRules[] = {
     rules::hindsight_choice,
     rules::byte_mixtures,
     rules::hints_of_the_target,
+    rules::open_masks,
+    rules::document_edges,
     rules::optimised_on_scored,
     rules::calibration_on_validation,
     rules::stored_targets,
@@ -34,7 +36,7 @@ constexpr Question kQuestions[] = {
     {"legality.score_first", "no gradient step on a validation token comes before its score"},
     {"legality.single_pass", "the reported score is the first and only one"},
     {"legality.normalized", "no lookup or choice made with the token being predicted enters the reported score"},
-    {"legality.causal", "no hint reads the token being predicted"},
+    {"legality.causal", "no hint and no attention reads the token being predicted"},
     {"legality.slot", "nothing is optimised on the positions that are then scored"},
     {"legality.calibration", "no calibration looks at validation tokens"},
 };

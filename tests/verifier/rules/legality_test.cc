@@ -96,6 +96,16 @@ const Case kCases[] = {
     {"slot/delta_on_scored.py", {}, "final_exact", "legality.slot", Verdict::kFail, "loss.backward()"},
     {"slot/delta_on_scored.py", {{"delta_steps", "0"}}, "final_exact", "legality.slot", Verdict::kPass, ""},
     {"slot/delta_on_scored.py", {}, "final_exact", "legality.score_first", Verdict::kPass, ""},
+    {"causal/open_attention.py", {}, "final_exact", "legality.causal", Verdict::kFail, "is_causal=False"},
+    {"causal/open_attention.py", {{"attend", "0"}}, "final_exact", "legality.causal", Verdict::kPass, ""},
+    {"causal/key_value_cache.py", {}, "final_exact", "legality.causal", Verdict::kPass, ""},
+    {"causal/document_edges.py",
+     {{"smear_enabled", "True"}},
+     "final_exact",
+     "legality.causal",
+     Verdict::kReview,
+     "g * x[:, :-1]"},
+    {"causal/document_edges.py", {{"smear_enabled", "False"}}, "final_exact", "legality.causal", Verdict::kPass, ""},
     {"data_split/stored_targets.py", {}, "final_exact", "data.split", Verdict::kFail, "same = held["},
     {"data_split/stored_targets.py", {{"use_blob", "0"}}, "final_exact", "data.split", Verdict::kSkip, ""},
     {"data_split/model_hint.py", {}, "final_exact", "data.split", Verdict::kSkip, ""},
@@ -301,6 +311,72 @@ TEST(Slot, IsJudgedByTheSpansOfMaskAndScore) {
   EXPECT_EQ(check_of(record(before, {}, "final_exact"), "legality.slot").status, Verdict::kPass);
   const std::string whole = replaced(same, "(losses * mask)", "losses");
   EXPECT_EQ(check_of(record(whole, {}, "final_exact"), "legality.slot").status, Verdict::kReview);
+}
+
+TEST(OpenMasks, ACausalFlagOrMaskPasses) {
+  const std::string open = read_fixture("causal/open_attention.py");
+  for (const char* arguments :
+       {"q, k, v, is_causal=True", "q, k, v, attn_mask=torch.ones(T, T).tril()", "q, k, v, attn_mask=self.mask[:T, :T]",
+        "q, k, v, None, 0.0, True", "q, k, v, is_causal=self.causal"}) {
+    const std::string text = replaced(open, "q, k, v, is_causal=False", arguments);
+    ASSERT_NE(text, open);
+    EXPECT_EQ(check_of(record(text, {}, "final_exact"), "legality.causal").status, Verdict::kPass) << arguments;
+  }
+  const std::string masked = replaced(open, "        y = F.scaled_dot_product_attention(q, k, v, is_causal=False)",
+                                      "        mask = torch.ones(T, T)\n        mask = mask.tril()\n"
+                                      "        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)");
+  EXPECT_EQ(check_of(record(masked, {}, "final_exact"), "legality.causal").status, Verdict::kPass);
+}
+
+TEST(OpenMasks, NoFlagOrAMaskOfOnesFails) {
+  const std::string open = read_fixture("causal/open_attention.py");
+  const std::string silent = replaced(open, ", is_causal=False", "");
+  EXPECT_EQ(check_of(record(silent, {}, "final_exact"), "legality.causal").status, Verdict::kFail);
+  const std::string ones = replaced(open, "        y = F.scaled_dot_product_attention(q, k, v, is_causal=False)",
+                                    "        mask = torch.ones(T, T, dtype=torch.bool)\n"
+                                    "        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)");
+  EXPECT_EQ(check_of(record(ones, {}, "final_exact"), "legality.causal").status, Verdict::kFail);
+  const std::string off = replaced(silent, R"("ATTEND", "1")", R"("ATTEND", "0")");
+  EXPECT_EQ(check_of(record(off, {}, "final_exact"), "legality.causal").status, Verdict::kPass);
+  EXPECT_EQ(check_of(record(off, {{"attend", "1"}}, "final_exact"), "legality.causal").status, Verdict::kFail);
+}
+
+TEST(OpenMasks, WhatMayBeHiddenOrMaskedElsewhereIsAQuestion) {
+  const std::string open = read_fixture("causal/open_attention.py");
+  const std::string decoder =
+      replaced(open, "        return x + self.attn(x, cos, sin)",
+               "        return F.scaled_dot_product_attention(x, x, x, is_causal=True) + self.attn(x, cos, sin)");
+  const std::string conditional =
+      replaced(open, "        y = F.scaled", "        if self.open:\n            y = F.scaled");
+  const std::string hidden =
+      replaced(open, "total = torch.zeros(())", "total = torch.zeros(())\n    mask_token = 1023");
+  for (const std::string& text : {decoder, conditional, hidden}) {
+    ASSERT_NE(text, open);
+    const Check check = check_of(record(text, {}, "final_exact"), "legality.causal");
+    EXPECT_EQ(check.status, Verdict::kReview);
+    EXPECT_EQ(check.message.back(), '?') << check.message;
+  }
+}
+
+TEST(OpenMasks, AModelThatIsNeverMadePasses) {
+  const std::string text =
+      replaced(read_fixture("causal/open_attention.py"), "Block(width, heads) for", "nn.Linear(1, 1) for");
+  EXPECT_EQ(check_of(record(text, {}, "final_exact"), "legality.causal").status, Verdict::kPass);
+}
+
+TEST(DocumentEdges, AMaskAtTheStartsOrNoPackingPasses) {
+  const std::string text = read_fixture("causal/document_edges.py");
+  const std::string masked =
+      replaced(text, "            x = torch.cat([",
+               "            g = g * (input_ids[:, 1:] != 1).unsqueeze(-1)\n            x = torch.cat([");
+  const std::string unpacked = replaced(text, "cu_seqlens", "lengths");
+  for (const std::string& legal : {masked, unpacked}) {
+    ASSERT_NE(legal, text);
+    EXPECT_EQ(check_of(record(legal, {{"smear_enabled", "True"}}, "final_exact"), "legality.causal").status,
+              Verdict::kPass);
+  }
+  // Off by default and in no log: not shown to have run.
+  EXPECT_EQ(check_of(record(text, {}, "final_exact"), "legality.causal").status, Verdict::kPass);
 }
 
 TEST(Names, DecideNothing) {

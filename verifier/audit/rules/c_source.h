@@ -5,38 +5,9 @@
 #include <set>
 #include <string>
 
-#include "verifier/audit/source/syntax.h"
+#include "verifier/audit/rules/tree_walk.h"
 
 namespace fairway::audit::rules {
-
-using source::Field;
-using source::kNoNode;
-using source::NodeKind;
-using source::Tree;
-
-/// Visits a node and, where `visit` gives true, what is below it, in order of the text.
-template <class Visit>
-void walk(const Tree& tree, int32_t root, Visit visit) {
-  std::vector<int32_t> open = {root};
-  while (!open.empty()) {
-    const int32_t node = open.back();
-    open.pop_back();
-    if (!visit(node)) continue;
-    std::vector<int32_t> children = tree.children(node);
-    for (auto at = children.rbegin(); at != children.rend(); ++at) open.push_back(*at);
-  }
-}
-
-/// True if one of the names stands somewhere below.
-inline bool mentions(const Tree& tree, int32_t root, const std::set<std::string>& names) {
-  bool found = false;
-  if (root == kNoNode) return false;
-  walk(tree, root, [&](int32_t node) {
-    found |= tree[node].kind == NodeKind::kIdentifier && names.count(std::string(tree.text(node))) > 0;
-    return !found;
-  });
-  return found;
-}
 
 /// The variable that a for loop counts, or empty.
 inline std::string loop_variable(const Tree& tree, int32_t loop) {

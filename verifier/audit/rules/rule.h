@@ -72,6 +72,8 @@ void target_keyed_tables(const Context& context, std::vector<Finding>& findings)
 void hindsight_choice(const Context& context, std::vector<Finding>& findings);           ///< normalized
 void byte_mixtures(const Context& context, std::vector<Finding>& findings);              ///< normalized
 void hints_of_the_target(const Context& context, std::vector<Finding>& findings);        ///< causal
+void open_masks(const Context& context, std::vector<Finding>& findings);                 ///< causal
+void document_edges(const Context& context, std::vector<Finding>& findings);             ///< causal
 void optimised_on_scored(const Context& context, std::vector<Finding>& findings);        ///< slot
 void late_training_data(const Context& context, std::vector<Finding>& findings);         ///< calibration
 void stored_targets(const Context& context, std::vector<Finding>& findings);             ///< data.split
