@@ -86,6 +86,14 @@ TEST(ArtifactBytes, OverTheLimitInLogAndJsonFails) {
   expect(r, "artifact.bytes", Verdict::kFail, "over the limit");
 }
 
+TEST(ArtifactBytes, AnotherTotalThatFitsMakesItAQuestion) {
+  Record r = each_seed([](Record::Seed& s) { s.model_bytes = 42'870'125; });
+  r.json = "{\"name\": \"x\", \"author\": \"y\", \"val_bpb\": 1.125269, \"bytes_int1_plus_code\": 12270709}";
+  expect(r, "artifact.bytes", Verdict::kReview, "12270709 under /bytes_int1_plus_code");
+  r.json = "{\"name\": \"x\", \"author\": \"y\", \"val_bpb\": 1.125269, \"bytes_int1_plus_code\": 17270709}";
+  expect(r, "artifact.bytes", Verdict::kFail);
+}
+
 TEST(ArtifactBytes, OneSeedOverTheLimitFails) {
   Record r;
   r.seeds[2].model_bytes = 15'999'000;

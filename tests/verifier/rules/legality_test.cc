@@ -317,7 +317,7 @@ TEST(OpenMasks, ACausalFlagOrMaskPasses) {
   const std::string open = read_fixture("causal/open_attention.py");
   for (const char* arguments :
        {"q, k, v, is_causal=True", "q, k, v, attn_mask=torch.ones(T, T).tril()", "q, k, v, attn_mask=self.mask[:T, :T]",
-        "q, k, v, None, 0.0, True", "q, k, v, is_causal=self.causal"}) {
+        "q, k, v, None, 0.0, True", "q, k, v, scale=1.0, mask=\"causal\"", "q, k, v, is_causal=self.causal"}) {
     const std::string text = replaced(open, "q, k, v, is_causal=False", arguments);
     ASSERT_NE(text, open);
     EXPECT_EQ(check_of(record(text, {}, "final_exact"), "legality.causal").status, Verdict::kPass) << arguments;

@@ -18,6 +18,10 @@ namespace {
 
 enum class Mask { kNoAttention, kOpen, kOther };
 
+bool is_one_of(std::string_view name, std::initializer_list<std::string_view> names) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
 bool is_attention(std::string_view name) {
   return name == "scaled_dot_product_attention" || name == "flex_attention" || name.starts_with("flash_attn");
 }
@@ -51,8 +55,7 @@ Mask mask_of(const Tree& tree, int32_t call, std::vector<int32_t>& inputs) {
   if (tree[call].kind != NodeKind::kCall || called == kNoNode || arguments == kNoNode) return Mask::kNoAttention;
   const std::string_view name = last_name(tree.text(called));
   if (!is_attention(name)) return Mask::kNoAttention;
-  if (name != "scaled_dot_product_attention" && name != "flash_attn_func" && name != "flash_attn_3_func")
-    return Mask::kOther;
+  if (!is_one_of(name, {"scaled_dot_product_attention", "flash_attn_func", "flash_attn_3_func"})) return Mask::kOther;
   for (int32_t at : tree.children(arguments)) {
     if (tree[at].kind == NodeKind::kSplat || (tree[at].kind != NodeKind::kKeywordArgument && inputs.size() == 3))
       return Mask::kOther;
@@ -64,14 +67,15 @@ Mask mask_of(const Tree& tree, int32_t call, std::vector<int32_t>& inputs) {
     if (key_node == kNoNode || value == kNoNode) return Mask::kOther;
     const std::string_view key = tree.text(key_node);
     const bool none = tree[value].kind == NodeKind::kNone;
-    if ((key == "causal" || key == "is_causal") && tree[value].kind != NodeKind::kFalse) return Mask::kOther;
-    if (key == "window_size" && !none) return Mask::kOther;
-    if (key == "attn_mask" && !none &&
-        !(tree[value].kind == NodeKind::kIdentifier &&
-          is_constant_mask(tree, function_around(tree, call), tree.text(value))))
-      return Mask::kOther;
-    if (key == "q" || key == "k" || key == "v" || key == "query" || key == "key" || key == "value")
+    if (is_one_of(key, {"q", "k", "v", "query", "key", "value"})) {
       inputs.push_back(value);
+    } else if (key == "causal" || key == "is_causal") {
+      if (tree[value].kind != NodeKind::kFalse) return Mask::kOther;
+    } else if (key == "attn_mask" && tree[value].kind == NodeKind::kIdentifier) {
+      if (!is_constant_mask(tree, function_around(tree, call), tree.text(value))) return Mask::kOther;
+    } else if (!none && !is_one_of(key, {"dropout_p", "scale", "softmax_scale", "enable_gqa", "deterministic"})) {
+      return Mask::kOther;
+    }
   }
   return inputs.size() == 3 ? Mask::kOpen : Mask::kOther;
 }
