@@ -20,6 +20,7 @@ enum class Qat {
   kNone,
   kInt6Row,     ///< bf16 copy, per-row clip at quantile 0.9999984, 31 steps (PR #65)
   kInt6RowMax,  ///< steps of max(row maximum / 31, 1 / 31), the result rounded to bf16
+  kInt8Row,     ///< per-row clip at quantile 0.9999984, steps of at least 1 / 127 (PR #212)
 };
 
 /// Which matrices fake quantisation covers.

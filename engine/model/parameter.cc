@@ -4,6 +4,8 @@
 #include <atomic>
 #include <utility>
 
+#include "engine/base/check.h"
+#include "engine/quant/fake_quantiser.h"
 #include "engine/quant/row_quantiser.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/num/half.h"
@@ -11,15 +13,14 @@
 namespace fairway::model {
 namespace {
 
-/// s = max(max |w| / 31, 1 / 31); out = bf16(rint(w / s) * s). False if not finite.
-bool fake_quantise_row_max(std::span<const float> row, std::span<float> out) {
-  uint32_t largest = 0;
-  for (float w : row) largest = std::max(largest, num::magnitude_bits(w));
-  if (largest >= num::kInfinityBits) return false;
-  constexpr float kSteps = 31.0f;
-  const float s = std::max(num::float_of(largest) / kSteps, 1.0f / kSteps);
-  for (size_t i = 0; i < row.size(); ++i) out[i] = num::round_to_bf16(static_cast<float>(num::round_to_int(row[i] / s)) * s);
-  return true;
+bool fake_quantise(Qat qat, std::span<const float> row, std::span<float> out) {
+  switch (qat) {
+    case Qat::kInt6Row: return quant::fake_quantise_row65(row, out);
+    case Qat::kInt6RowMax: return quant::fake_quantise_row_max(row, out);
+    case Qat::kInt8Row: return quant::fake_quantise_row_int8(row, out);
+    case Qat::kNone: break;
+  }
+  FAIRWAY_CHECK(false);
 }
 
 }  // namespace
@@ -49,7 +50,7 @@ Status Parameter::prepare(Qat qat) {
       const size_t begin = static_cast<size_t>(r * columns()), width = static_cast<size_t>(columns());
       const std::span<const float> row = std::as_const(*this).values().subspan(begin, width);
       const std::span<float> out(effective_.data() + begin, width);
-      if (!(qat == Qat::kInt6Row ? quant::fake_quantise_row65(row, out) : fake_quantise_row_max(row, out))) finite = false;
+      if (!fake_quantise(qat, row, out)) finite = false;
     });
     if (!finite) return Error{Errc::kData, name_, "the parameter is not finite"};
     operand = effective_.data();

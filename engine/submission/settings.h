@@ -9,13 +9,13 @@
 
 namespace fairway::submission {
 
-/// One key and the TOML text of its value: model.xsa_last_n and 11.
+/// One key and the TOML text of its value: model.xsa_last_n and 11, eval.ttt.epochs and 1.
 struct Setting {
   std::string key, value;
   std::string text() const { return key + "=" + value; }
 };
 
-/// Parses "table.key=value". The value is TOML; what is no TOML value is a string ("orthogonal"). Errors (kUsage) name
+/// Parses "table.key=value" or "table.inner.key=value". The value is TOML; what is no TOML value is a string ("orthogonal"). Errors (kUsage) name
 /// the text.
 Result<Setting> parse_setting(const std::string& text);
 

@@ -265,11 +265,14 @@ void read_quantization(TableReader& t, Submission& s) {
   } else {
     t.fail("codec", codec.error().what);
   }
-  s.model.qat = static_cast<model::Qat>(t.choice("qat", 0, {"none", "int6_row", "int6_row_max"}));
+  s.model.qat = static_cast<model::Qat>(t.choice("qat", 0, {"none", "int6_row", "int6_row_max", "int8_row"}));
   s.model.qat_scope = static_cast<model::QatScope>(t.choice("qat_scope", 0, {"all_matrices", "projections"}));
   s.train.qat_below = t.number("qat_below", 2.0, 1e-9, 2.0);
-  if (s.model.qat == model::Qat::kNone && (t.has("qat_scope") || t.has("qat_below"))) {
-    t.fail(t.has("qat_scope") ? "qat_scope" : "qat_below", "has no effect with quantization.qat = \"none\"; remove it or set that key");
+  s.train.qat_from = t.integer("qat_from", 0, 0, 1'000'000'000);
+  for (const char* key : {"qat_scope", "qat_below", "qat_from"}) {
+    if (s.model.qat == model::Qat::kNone && t.has(key)) {
+      t.fail(key, "has no effect with quantization.qat = \"none\"; remove it or set that key");
+    }
   }
 
   quant::ExportScheme& e = s.scheme;

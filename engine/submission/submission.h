@@ -30,6 +30,7 @@ struct TrainConfig {
   int64_t log_every = 200;
   int64_t val_every = 0;  ///< 0: no validation during training
   double qat_below = 2.0;  ///< fake quantisation begins with the first step whose multiplier is below this; a multiplier is at most 1
+  int64_t qat_from = 0;    ///< and before which so many steps were completed
   std::vector<uint64_t> seeds;
 };
 
@@ -69,6 +70,8 @@ struct Submission {
   eval::EvalConfig eval;
   ReplayConfig replay;
 
+  /// Whether fake quantisation begins with step `step` (0-based) of this multiplier, if it has not begun before.
+  bool begins_qat(int64_t step, double multiplier) const { return step >= train.qat_from && multiplier < train.qat_below; }
   /// Chunks of one optimizer step.
   int64_t chunks_per_step() const { return train.batch_tokens / train.grad_chunk_tokens; }
 };

@@ -100,7 +100,9 @@ class Run {
       }
       FAIRWAY_TRY(comm::agree(comm_, std::move(committed)));
       progress_ = std::move(*loaded);
-      for (double lambda : progress_.multipliers) late_qat_ = late_qat_ || lambda < s_.train.qat_below;
+      for (size_t k = 0; k < progress_.multipliers.size(); ++k) {
+        late_qat_ = late_qat_ || s_.begins_qat(static_cast<int64_t>(k), progress_.multipliers[k]);
+      }
       base_elapsed_ms_ = progress_.elapsed_ms;
       FAIRWAY_TRY(print(fmt::format("resuming from step:{} {}", progress_.completed_steps, from)));
     }
@@ -155,7 +157,7 @@ class Run {
     };
     const double lambda = multiplier();
     // Once below its threshold, late quantisation stays on, though a multiplier that follows a clock may rise again.
-    late_qat_ = late_qat_ || lambda < s_.train.qat_below;
+    late_qat_ = late_qat_ || s_.begins_qat(step, lambda);
     // Per-worker clipping needs each virtual worker's own sums: the workers take turns with the accumulators.
     const bool by_worker = s_.optimizer.clip_scope == optim::ClipScope::kWorker;
     const int64_t workers = by_worker ? s_.train.virtual_workers : 1, chunks = s_.chunks_per_step() / workers;

@@ -40,8 +40,14 @@ class Ablate(Case):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     def test_the_account_of_a_slower_step_is_printed_on_request(self):
-        self.assertIn("required_bpb", self.ablate("--set", "model.ln_scale=true", "--bpb-per-step", "9e-6"))
-        self.assertNotIn("required_bpb", self.ablate("--set", "model.ln_scale=true"))
+        arguments = ("--set", "model.ln_scale=true")
+        self.assertIn("required_bpb", self.ablate(*arguments, "--bpb-per-step", "9e-6"))
+        self.assertNotIn("required_bpb", self.ablate(*arguments))
+        for options, budget_ms in (((), 600e3), (("--budget-seconds", "60"), 60e3)):
+            variants = json.loads(self.ablate(*arguments, "--bpb-per-step", "9e-6", "--json", *options))["variants"]
+            steps = [budget_ms / v["runs"][0]["step_ms"] for v in variants]
+            for v, n in zip(variants, steps):
+                self.assertAlmostEqual(v["required_bpb"], (steps[0] - n) * 9e-6, places=9)
 
     def test_wrong_settings_stop_before_anything_is_trained(self):
         arguments = ("ablate", self.submission, "--out", self.folder / "ablation", "--set")

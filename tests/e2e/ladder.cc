@@ -9,6 +9,8 @@
 #include "engine/model/orthogonal.h"
 #include "engine/optim/mud.h"
 #include "engine/optim/newton_schulz.h"
+#include "engine/quant/fake_quantiser.h"
+#include "engine/quant/row_quantiser.h"
 #include "kernels/attention.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/delta_rule.h"
@@ -170,6 +172,19 @@ void feature_operations() {
   constexpr int64_t length = 11, tokens = 2 * length, n = 48, heads = 6, kv_heads = 2, dim = 8;
   const Floats x = uniform(tokens * n, 20, 2.0f), dy = uniform(tokens * n, 21, 0.1f), gate = uniform(n, 22, 3.0f);
   Floats y(x.size()), dx(x.size());
+  {
+    Rung r("op.fake_quantise");
+    constexpr int64_t rows = 19, columns = 200;
+    for (const Floats& w : {uniform(rows * columns, 33, 3.0f), uniform(rows * columns, 34, 0.1f)}) {
+      for (auto* quantise : {quant::fake_quantise_row65, quant::fake_quantise_row_max, quant::fake_quantise_row_int8}) {
+        Floats out(w.size());
+        for (size_t at = 0; at < w.size(); at += columns) {
+          require(quantise(std::span(w).subspan(at, columns), std::span(out).subspan(at, columns)), "op.fake_quantise");
+        }
+        r.add(out);
+      }
+    }
+  }
   {
     Rung r("op.leaky_relu_squared");
     kernels::leaky_relu_squared(x.data(), 0.5f, tokens * n, y.data());

@@ -14,6 +14,7 @@ import sys
 
 import second_export
 import second_implementation as s
+import second_parameters
 from second_implementation import fl32
 
 SEED = 20240520
@@ -184,6 +185,15 @@ def newton_schulz():
     return r
 
 
+def fake_quantise():
+    r = Rung()
+    for stream, scale in ((33, 3.0), (34, 0.1)):
+        w = matrix(19, 200, stream, scale)
+        r.rows([s.fake_quantise_row(row)[0] for row in w])
+        r.rows(map(second_parameters.int6_row_max, w)).rows(map(second_parameters.int8_row, w))
+    return r
+
+
 # --- exports ---
 
 VOCAB, WIDTH, HIDDEN = 96, 40, 56
@@ -253,6 +263,7 @@ RUNGS = {
     "op.cross_entropy": cross_entropy,
     "op.attention_forward op.attention_backward": attention,
     "op.newton_schulz": newton_schulz,
+    "op.fake_quantise": fake_quantise,
     "export.int6_rows": lambda: containers(*(dict(scheme=scheme, scale_floor=floor) for scheme in ("mixed_int6", "int6", "int6_by_category")
                                              for floor in (True, False))),
     "export.clip_search": lambda: containers(*searches()),

@@ -159,8 +159,17 @@ class Parameters:
             return rows
         if self.quant["qat"] == "int6_row":
             return [s.fake_quantise_row(r)[0] for r in rows]
-        result = []
-        for w in rows:
-            q = max(fl32(max(map(abs, w)) / 31.0), fl32(1.0 / 31.0))
-            result.append([bf16(fl32(s.rint(fl32(v / q)) * q)) for v in w])
-        return result
+        if self.quant["qat"] == "int8_row":
+            return [int8_row(w) for w in rows]
+        return [int6_row_max(w) for w in rows]
+
+
+def int6_row_max(w):
+    q = max(fl32(max(map(abs, w)) / 31.0), fl32(1.0 / 31.0))
+    return [bf16(fl32(s.rint(fl32(v / q)) * q)) for v in w]
+
+
+def int8_row(w):
+    c = s.quantile([abs(v) for v in w])
+    step = max(fl32(c / 127.0), fl32(1.0 / 127.0))
+    return [bf16(fl32(max(-127.0, min(127.0, s.rint(fl32(s.clamp(v, c) / step)))) * step)) for v in w]

@@ -89,6 +89,9 @@ SYSTEMS = {
         model='layers = 1\nwidth = 8\nheads = 2\nkv_heads = 1\nmlp_hidden = 14\nbigram_hash = "affine_31"\nbigram_buckets = 17\n'
               'bigram_dim = 8\nve_dim = 3\nve_layers = [0]\nvalue_residual = true\nsmear_gate = "blend"\nmatrix_init = "orthogonal"\n',
         optimizer='muon_wd = 0.1\nmuon_wd_order = "after"\n', quantization='qat = "int6_row"\nqat_scope = "projections"\n', seed=9),
+    "int8 rows": dict(
+        model='layers = 2\nwidth = 12\nheads = 2\nkv_heads = 2\nmlp_hidden = 14\n', optimizer="",
+        quantization='qat = "int8_row"\nqat_from = 1\n', seed=10),
 }
 
 

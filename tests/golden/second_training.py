@@ -30,7 +30,7 @@ class Trainer:
         self.opt = dict(OPTIMIZER, **config["optimizer"])
         self.avg = dict(AVERAGES, **config.get("averages", {}))
         self.train, self.schedule = dict(dict(virtual_workers=8), **config["train"]), config["schedule"]
-        self.qat_below = config["quantization"].get("qat_below", 2.0)
+        self.qat_below, self.qat_from = config["quantization"].get("qat_below", 2.0), config["quantization"].get("qat_from", 0)
         tensors = self.model.tensors
         self.first = {n: [0.0] * len(t) for n, t in tensors.items()}
         self.second = {n: [0.0] * len(t) for n, t in tensors.items()}
@@ -95,7 +95,7 @@ class Trainer:
     def step(self, tokens, k, lam):
         model, o = self.model, self.opt
         quant = model.quant["qat"]
-        self.qat_on = self.qat_on or quant != "none" and lam < self.qat_below
+        self.qat_on = self.qat_on or quant != "none" and k >= self.qat_from and lam < self.qat_below
         model.fake = self.qat_on
         gradients = self.gradients(tokens, k)
         warm = o["muon_momentum_warmup_steps"]

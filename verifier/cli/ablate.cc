@@ -71,7 +71,7 @@ ExitCode run_ablate(const Arguments& arguments) {
                 "fairway.toml and a record per\n"
                 "seed. What is complete is not trained again.");
   parser.options().add_options()("out", po::value<std::string>()->required(), "folder for the results")(
-      "set", po::value<std::vector<std::string>>(), "one variant: table.key=value, more after ';'")(
+      "set", po::value<std::vector<std::string>>(), "one variant: table.key=value (or eval.ttt.key=value), more after ';'")(
       "with", po::value<std::string>(),
       "settings of the base and of every variant, for instance 'schedule.iterations=20'")(
       "seeds", po::value<std::vector<uint64_t>>()->multitoken(), "seeds instead of those in the file")(

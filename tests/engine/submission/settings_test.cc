@@ -40,6 +40,16 @@ TEST(Settings, ReplaceAndAddKeysOfEveryType) {
   EXPECT_EQ(s->train.seeds, (std::vector<uint64_t>{1, 2}));
 }
 
+TEST(Settings, ReachTheTablesInsideATable) {
+  const auto s = changed({"eval.procedure=score_first_ttt", "eval.ttt.epochs=7", "eval.ttt.lr=0.25"});
+  ASSERT_TRUE(s) << s.error().message();
+  EXPECT_EQ(s->eval.sgd.epochs, 7);
+  EXPECT_EQ(s->eval.sgd.lr, 0.25);
+  const auto through_a_value = changed({"model.width.x=1"});
+  ASSERT_FALSE(through_a_value);
+  EXPECT_NE(through_a_value.error().message().find("model.width.x"), std::string::npos);
+}
+
 TEST(Settings, TheLastOfTwoWins) {
   EXPECT_EQ(changed({"model.mlp_hidden=8", "model.mlp_hidden=9"})->model.mlp_hidden, 9);
 }
@@ -52,7 +62,7 @@ TEST(Settings, AnUnknownKeyIsReportedByTheReader) {
 
 TEST(Settings, WhatIsNoSettingIsAUsageError) {
   for (const char* text :
-       {"", "x", "model", "model.", ".x=1", "model.x", "model.x=", "x=1", "model.x y=1", "model.a.b=1"}) {
+       {"", "x", "model", "model.", ".x=1", "model.x", "model.x=", "x=1", "model.x y=1", "model..b=1", "model.a.=1", "a.b.c.d=1"}) {
     const auto s = parse_setting(text);
     ASSERT_FALSE(s) << text;
     EXPECT_EQ(s.error().code, Errc::kUsage) << text;

@@ -200,6 +200,7 @@ TEST(Errors, EachNamesFileLineAndKey) {
       {"[schedule]", "[averages]\nfinal_weights = \"ema\"\n[schedule]", "averages.final_weights", "averages.ema_decay"},
       {"[schedule]", "[averages]\nfinal_weights = \"snapshots\"\n[schedule]", "averages.final_weights", "averages.snapshot_every"},
       {"codec = ", "qat_below = 0.1\ncodec = ", "quantization.qat_below", "quantization.qat"},
+      {"codec = ", "qat_from = 3\ncodec = ", "quantization.qat_from", "quantization.qat"},
       {"stride = 5", "stride = 5\nstrides = 5", "eval.strides", "unknown key"},
       // Wrong type.
       {"layers = 2", "layers = \"2\"", "model.layers", "must be an integer from 1 to 256"},

@@ -85,6 +85,7 @@ TEST(BankedTraining, EveryPartOfItMatters) {
   for (auto [from, to] : {std::pair{"clip_scope = \"worker\"", "clip_scope = \"global\""}, {"muon = \"parallel\"", "muon = \"standard\""},
                           {"muon_wd = 0.04", "muon_wd = 0.0"}, {"adam_wd = 0.04", "adam_wd = 0.0"}, {"ema_decay = 0.8", "ema_decay = 0.7"},
                           {"snapshot_below = 0.8", "snapshot_below = 0.1"}, {"qat_below = 0.6", "qat_below = 0.1"},
+                          {"qat_below = 0.6", "qat_below = 0.6\nqat_from = 7"}, {"int6_row_max", "int8_row"},
                           {"projections = \"adam\"", "projections = \"muon\""}}) {
     EXPECT_NE(commitments(TinySubmission(replaced(text, from, to))).back().root, expected.root) << to;
   }
