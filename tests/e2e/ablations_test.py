@@ -17,12 +17,15 @@ SMALL = {
     "schedule.iterations": 1, "schedule.warmdown_iters": 0, "quantization.codec": "zstd-1", "quantization.small_tensor_max_elements": 1500,
     "eval.seq_len": 512, "eval.stride": 512, "replay.commit_every": 1, "replay.checkpoint_every": 0,
 }
+BANKED = {
+    "model.rope_dims": 8, "model.bigram_buckets": 97, "model.bigram_dim": 64, "eval.ttt.chunk_tokens": 8192, "eval.ttt.epochs": 1,
+    "eval.ttt.grad_chunk_tokens": 512,
+}
 SMALL_OF = {
     "pr212-nine-layer": {},
-    "pr549-parallel-muon-ttt": {
-        "model.rope_dims": 8, "model.bigram_buckets": 97, "model.bigram_dim": 64, "model.ve_dim": 40, "eval.ttt.chunk_tokens": 8192,
-        "eval.ttt.epochs": 1, "eval.ttt.grad_chunk_tokens": 512,
-    },
+    "pr549-parallel-muon-ttt": {**BANKED, "model.ve_dim": 40},
+    # Two steps, so that the mean of snapshots is not the last of them.
+    "pr635-value-residual-ttt": {**BANKED, "schedule.iterations": 2, "averages.snapshot_every": 1, "averages.snapshot_below": 0.0},
 }
 
 
@@ -45,7 +48,7 @@ class Ablations(Case):
             found.setdefault(base, []).append(settings)
         self.assertEqual(set(found), set(SMALL_OF))
         # As many as the tables have rows: a row whose command is written otherwise would go untested.
-        self.assertEqual(len(set(variants())), len(re.findall(r"^\| (?!finding|experiment).*`", TEXT, re.MULTILINE)) + 1)
+        self.assertEqual(len(set(variants())), len(re.findall(r"^\| (?!finding|experiment|candidate).*`", TEXT, re.MULTILINE)) + 1)
         return found
 
     def test_every_variant_is_a_valid_config_at_the_published_size(self):
