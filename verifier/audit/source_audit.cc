@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "verifier/audit/limits.h"
 #include "verifier/audit/rules/rule.h"
 #include "verifier/audit/source/interpreter.h"
 
@@ -71,6 +72,7 @@ source::LoggedText logged_text(const Facts& facts) {
   std::vector<std::string>& lines = text.lines;
   bool finished = false;
   for (const LoggedRun& run : facts.runs) {
+    text.complete &= run.markers.size() < limits::kMarkersPerRun;
     for (const LogMarker& marker : run.markers)
       lines.push_back(marker.text.substr(std::min(marker.text.find_first_not_of(" \t"), marker.text.size())));
     for (const ScoreLine& score : run.scores) {

@@ -250,5 +250,26 @@ RC_GTEST_PROP(Log, AnyTextIsReadWithoutHarm, (const std::vector<std::string>& li
   for (const LoggedRun& r : read(text)) RC_ASSERT(r.first_line >= 1);
 }
 
+TEST(Log, MembersOfAPrintedObjectAreParameters) {
+  const auto runs = read(
+      "seed:1\n{\n  \"Two_Pass\": false,\n  \"order\": 12,\n  \"name\": \"a b\",\n  \"list\": [\n  \"none\": null\n}\n"
+      "final val_loss:1.9 val_bpb:1.1\n");
+  ASSERT_EQ(runs.size(), 1u);
+  const auto& parameters = runs[0].hyperparameters;
+  EXPECT_EQ(parameters.at("two_pass").value, "False");
+  EXPECT_EQ(parameters.at("order").value, "12");
+  EXPECT_EQ(parameters.at("name").value, "a b");
+  EXPECT_EQ(parameters.at("none").value, "None");
+  EXPECT_EQ(parameters.count("list"), 0u);
+}
+
+TEST(Log, AKeyBehindAKeyIsTheOneThatHasTheValue) {
+  const auto runs = read("seed:1\nsgd_ttt:param_set:control path:http://x\nfinal val_loss:1.9 val_bpb:1.1\n");
+  ASSERT_EQ(runs.size(), 1u);
+  EXPECT_EQ(runs[0].hyperparameters.count("sgd_ttt"), 0u);
+  EXPECT_EQ(runs[0].hyperparameters.at("param_set").value, "control");
+  EXPECT_EQ(runs[0].hyperparameters.at("path").value, "http://x");
+}
+
 }  // namespace
 }  // namespace fairway::audit

@@ -232,6 +232,26 @@ TEST(Reachability, WhatTheLogsPrintedHasRun) {
   EXPECT_EQ(check_of(facts, "legality.score_first").status, Verdict::kFail);
 }
 
+TEST(Reachability, ABranchThatIsOnByDefaultAndWhoseLineNoLogHasIsAQuestion) {
+  const std::string text =
+      replaced(read_fixture("score_first/before_scoring.py"), "        polish(args, model, stream)",
+               "        print(f\"ttt_adapt:start {1}\")\n        polish(args, model, stream)");
+  Facts facts = record(text, {}, "final_exact");
+  EXPECT_EQ(check_of(facts, "legality.score_first").status, Verdict::kReview);
+  facts.runs[0].markers.push_back({"ttt_adapt:start 1", {"train.log", 7}});
+  EXPECT_EQ(check_of(facts, "legality.score_first").status, Verdict::kFail);
+  facts.runs[0].markers[0].text = "ttt_other";
+  EXPECT_EQ(check_of(record(text, {{"adapt", "1"}}, "final_exact"), "legality.score_first").status, Verdict::kFail)
+      << "logged to be on";
+}
+
+TEST(Reachability, TheTagThatTellsMostIsTheClaimedOne) {
+  const std::string text = replaced(read_fixture("score_first/unlogged_branch.py"), "print(f\"polished_exact",
+                                    "label = open(\"x\").read()\n        print(f\"{label}_exact");
+  EXPECT_EQ(check_of(record(text, {{"polish", "1"}}, "final_exact"), "legality.score_first").status, Verdict::kPass);
+  EXPECT_EQ(check_of(record(text, {{"polish", "1"}}, "other_exact"), "legality.score_first").status, Verdict::kFail);
+}
+
 TEST(Reachability, CodeThatNobodyCallsPasses) {
   const std::string unused =
       replaced(read_fixture("score_first/before_scoring.py"), "        polish(args, model, stream)", "        pass");

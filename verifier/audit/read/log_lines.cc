@@ -253,6 +253,24 @@ constexpr std::array kMarkerWords = {
     "pass 2"sv, "pass2"sv, "ppm"sv,  "hedge"sv, "cache"sv, "rescor"sv,  "temper"sv,  "prefix"sv, "lora"sv,
     "adapt"sv,  "phase"sv, "hint"sv, "bias"sv,  "mix"sv,   "sliding"sv, "overlap"sv, "oracle"sv, "eval"sv};
 
+/// A line of a printed JSON object: `"key": value,`. true, false and null become Python's words for them.
+void scan_json_member(std::string_view line, std::string_view lowered, size_t first, int64_t number,
+                      std::vector<LogEvent>& out) {
+  const size_t end = line.find('"', first + 1);
+  if (end == kNone || end - first < 2 || end - first > 65) return;
+  size_t at = end + 1;
+  while (at < line.size() && line[at] == ' ') ++at;
+  if (at >= line.size() || line[at] != ':') return;
+  std::string_view value = trim(line.substr(at + 1));
+  if (value.ends_with(",")) value = trim(value.substr(0, value.size() - 1));
+  if (value.size() >= 2 && value[0] == '"' && value.back() == '"') value = value.substr(1, value.size() - 2);
+  if (value.empty() || value.size() > 300 || value.find_first_of("{}[]\"") != kNone) return;
+  if (value == "true") value = "True";
+  if (value == "false") value = "False";
+  if (value == "null") value = "None";
+  out.push_back({number, Parameter{std::string(lowered.substr(first + 1, end - first - 1)), std::string(value)}});
+}
+
 /// Every key:value or key=value among the blank-separated words of a line; "key: value" counts where the line is
 /// nothing else.
 void scan_parameters(std::string_view line, std::string_view lowered, int64_t number, bool in_block,
@@ -267,6 +285,7 @@ void scan_parameters(std::string_view line, std::string_view lowered, int64_t nu
   };
   size_t first = line.find_first_not_of(" \t");
   if (first == kNone) return;
+  if (line[first] == '"') return scan_json_member(line, lowered, first, number, out);
   if (const size_t sign = line.find_first_of(":=", first); sign != kNone) {
     const std::string_view key = trim(line.substr(first, sign - first)), value = trim(line.substr(sign + 1));
     const bool single = in_block || (sign + 1 < line.size() && line[sign + 1] == ' ' && value.find(' ') == kNone);
@@ -284,7 +303,15 @@ void scan_parameters(std::string_view line, std::string_view lowered, int64_t nu
         value = line.substr(stop + 1, next - stop - 1);
       }
       if (!value.empty()) {
-        add(at, sign, value);
+        // "sgd_ttt:param_set:control" gives a value of param_set and says nothing of sgd_ttt's.
+        const size_t inner = value.find(':');
+        const bool nested = inner != kNone && is_key(value.substr(0, inner)) && inner + 1 < value.size() &&
+                            value[inner + 1] != '/' && value[inner + 1] != '\\';
+        if (nested) {
+          add(static_cast<size_t>(value.data() - line.data()), inner, value.substr(inner + 1));
+        } else {
+          add(at, sign, value);
+        }
         ++found;
       }
       at = next + 1;
@@ -295,6 +322,11 @@ void scan_parameters(std::string_view line, std::string_view lowered, int64_t nu
 }
 
 }  // namespace
+
+bool is_marker(std::string_view lowered) {
+  return std::any_of(kMarkerWords.begin(), kMarkerWords.end(),
+                     [&](std::string_view word) { return lowered.find(word) != kNone; });
+}
 
 std::string tag_key(std::string_view tag) {
   std::string out;
@@ -411,11 +443,7 @@ void scan_log_line(std::string_view line, std::string_view lowered, int64_t numb
     std::string_view name = trim(line.substr(at + 7, end - at - 7));
     if (!name.starts_with("-SMI")) out.push_back({number, Parameter{"gpu_name", std::string(name.substr(0, 64))}});
   }
-  for (const auto word : kMarkerWords) {
-    if (lowered.find(word) == kNone) continue;
-    out.push_back({number, Marker{std::string(line.substr(0, 400))}});
-    break;
-  }
+  if (is_marker(lowered)) out.push_back({number, Marker{std::string(line.substr(0, 400))}});
 }
 
 }  // namespace fairway::audit

@@ -50,6 +50,9 @@ struct LogEvent {
 void scan_log_line(std::string_view line, std::string_view lowered, int64_t number, bool in_block,
                    std::vector<LogEvent>& out);
 
+/// True for a line that is kept as a LogMarker: one about how the score came about, by its words (in lower case).
+bool is_marker(std::string_view lowered);
+
 /// A score line's tag without what differs between runs: "step:12395/20000" gives "step:#/#"; digits inside a word stay
 /// ("int6").
 std::string tag_key(std::string_view tag);

@@ -63,10 +63,13 @@ Scores::Scores(const Facts& facts, const source::Timeline& timeline) {
 
   std::string wanted = tag_of(facts.reported_tag);
   int claimed = -1;
+  size_t known = 0;  // of the tag's characters; "final_exact" tells more than "\1_exact"
   if (!wanted.empty()) {
     for (size_t i : scored) {
       const std::string tag = tag_of(timeline.events[i].text);
-      if (tag.find_first_not_of('\1') == std::string::npos || !matches(tag, wanted)) continue;
+      const size_t told = tag.size() - static_cast<size_t>(std::count(tag.begin(), tag.end(), '\1'));
+      if (told == 0 || told < known || !matches(tag, wanted)) continue;
+      known = told;
       claimed = report_event_ = static_cast<int>(i);
       tag_known_ = !diagnostic(tag);
     }

@@ -1,8 +1,15 @@
 #include <algorithm>
 
+#include "verifier/audit/read/log_lines.h"
+#include "verifier/audit/read/text.h"
 #include "verifier/audit/source/interpreter.h"
 
 namespace fairway::audit::source {
+namespace {
+
+constexpr size_t kTellingStart = 8;  ///< characters of a printed line that tell it from others
+
+}  // namespace
 
 Interpreter::Flow Interpreter::arm(int32_t node) {
   if (node == kNoNode) return Flow::kNext;
@@ -12,6 +19,45 @@ Interpreter::Flow Interpreter::arm(int32_t node) {
     return body == kNoNode ? Flow::kNext : block(body);
   }
   return kind == NodeKind::kBlock ? block(node) : statement(node);
+}
+
+/// The text of a string up to the first value put in, without leading blanks.
+std::string_view Interpreter::literal_start(int32_t string) const {
+  std::string_view start;
+  for (int32_t at : tree().children(string)) {
+    if (tree()[at].kind == NodeKind::kStringStart) continue;
+    if (tree()[at].kind == NodeKind::kStringContent) start = text(at);
+    break;
+  }
+  while (!start.empty() && start.front() == ' ') start.remove_prefix(1);
+  return start.size() >= kTellingStart ? start : std::string_view();
+}
+
+bool Interpreter::in_logs(std::string_view start) const {
+  return std::any_of(logged_.lines.begin(), logged_.lines.end(),
+                     [&](const std::string& line) { return line.compare(0, start.size(), start) == 0; });
+}
+
+/// True if the branch itself prints lines that readers keep, and finished runs have none of them.
+bool Interpreter::is_silent(int32_t body) const {
+  if (body == kNoNode || logged_.tags.empty() || !logged_.complete) return false;
+  bool silent = false;
+  for (int32_t statement : tree().children(body)) {
+    if (tree()[statement].kind != NodeKind::kExpressionStatement) continue;
+    const std::vector<int32_t> expressions = tree().children(statement);
+    if (expressions.size() != 1 || tree()[expressions[0]].kind != NodeKind::kCall) continue;
+    const int32_t arguments = tree().child(expressions[0], Field::kArguments);
+    const std::vector<int32_t> given = arguments == kNoNode ? std::vector<int32_t>() : tree().children(arguments);
+    if (given.empty()) continue;
+    int32_t first = given[0];
+    if (tree()[first].kind == NodeKind::kConcatenatedString) first = tree()[first].first_child;
+    if (first == kNoNode || tree()[first].kind != NodeKind::kString) continue;
+    const std::string_view start = literal_start(first);
+    if (start.empty() || !is_marker(lower(start))) continue;
+    if (in_logs(start)) return false;
+    silent = true;
+  }
+  return silent;
 }
 
 /// True if something below, or in functions called from there, prints a line that the logs have.
@@ -27,16 +73,8 @@ bool Interpreter::was_logged(int32_t root, int levels) {
     const int32_t node = open.back();
     open.pop_back();
     if (tree()[node].kind == NodeKind::kString) {
-      std::string_view start;  // up to the first value put in
-      for (int32_t at : tree().children(node)) {
-        if (tree()[at].kind == NodeKind::kStringStart) continue;
-        if (tree()[at].kind == NodeKind::kStringContent) start = text(at);
-        break;
-      }
-      while (!start.empty() && start.front() == ' ') start.remove_prefix(1);
-      if (start.size() >= 8) {
-        for (const std::string& line : logged_.lines) found |= line.compare(0, start.size(), start) == 0;
-      }
+      const std::string_view start = literal_start(node);
+      found = !start.empty() && in_logs(start);
       continue;
     }
     if (tree()[node].kind == NodeKind::kCall) {
@@ -131,6 +169,7 @@ Interpreter::Flow Interpreter::if_statement(int32_t node) {
       continue;
     }
     if (t == Tri::kFalse) continue;
+    if (t == Tri::kTrue && not_logged && is_silent(cases[i].body)) ++doubt_;  // on by default, and off in these runs?
     decided = t == Tri::kTrue;
     if (!decided || open_arms > 0) unsure_ = unsure + 1;
     const bool alone = decided && open_arms == 0;

@@ -30,6 +30,7 @@ struct InterpreterLimits {
 struct LoggedText {
   std::vector<std::string> lines;  ///< markers and score lines, without leading blanks
   std::vector<std::string> tags;   ///< of score lines; empty if no run has a final score
+  bool complete = true;            ///< no run has more markers than readers keep
 };
 
 class Interpreter {
@@ -130,6 +131,9 @@ class Interpreter {
   int method_of(int class_index, int name) const;
   void forget_changing_attributes(int class_index, int object);
   bool was_logged(int32_t node, int levels);
+  bool is_silent(int32_t body) const;
+  bool in_logs(std::string_view start) const;
+  std::string_view literal_start(int32_t string) const;
   void mark_unprinted(size_t first_event);
 
   // State (variables.cc).
