@@ -38,8 +38,9 @@ bool Interpreter::in_logs(std::string_view start) const {
                      [&](const std::string& line) { return line.compare(0, start.size(), start) == 0; });
 }
 
-/// True if the branch itself prints lines that readers keep, and finished runs have none of them.
-bool Interpreter::is_silent(int32_t body) const {
+/// True if the branch itself prints lines that readers keep, and finished runs have none of them, nor any other line
+/// from there.
+bool Interpreter::is_silent(int32_t body) {
   if (body == kNoNode || logged_.tags.empty() || !logged_.complete) return false;
   bool silent = false;
   for (int32_t statement : tree().children(body)) {
@@ -53,11 +54,12 @@ bool Interpreter::is_silent(int32_t body) const {
     if (tree()[first].kind == NodeKind::kConcatenatedString) first = tree()[first].first_child;
     if (first == kNoNode || tree()[first].kind != NodeKind::kString) continue;
     const std::string_view start = literal_start(first);
-    if (start.empty() || !is_marker(lower(start))) continue;
+    // Lines of scores are judged by mark_unprinted.
+    if (start.empty() || !is_marker(lower(start)) || start.find("val_loss") != start.npos) continue;
     if (in_logs(start)) return false;
     silent = true;
   }
-  return silent;
+  return silent && !was_logged(body, 4);
 }
 
 /// True if something below, or in functions called from there, prints a line that the logs have.

@@ -131,7 +131,7 @@ class Interpreter {
   int method_of(int class_index, int name) const;
   void forget_changing_attributes(int class_index, int object);
   bool was_logged(int32_t node, int levels);
-  bool is_silent(int32_t body) const;
+  bool is_silent(int32_t body);
   bool in_logs(std::string_view start) const;
   std::string_view literal_start(int32_t string) const;
   void mark_unprinted(size_t first_event);
