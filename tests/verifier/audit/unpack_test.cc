@@ -26,9 +26,9 @@ std::string file(const std::string& name) {
 
 TEST(Unpack, EveryFormOfPackingGivesTheProgramBack) {
   const std::string program = file("program.py");
-  for (const char* name :
-       {"xz_one_line.py", "xz_compile.py", "raw_lzma2.py", "alone.py", "zlib_base85.py", "deflate_base64.py",
-        "gzip_ascii85.py", "brotli_base85.py", "concatenated.py", "joined_list.py", "variable.py", "linecache.py"}) {
+  for (const char* name : {"xz_one_line.py", "xz_nine.py", "xz_compile.py", "raw_lzma2.py", "alone.py",
+                           "zlib_base85.py", "deflate_base64.py", "gzip_ascii85.py", "brotli_base85.py",
+                           "concatenated.py", "joined_list.py", "variable.py", "linecache.py"}) {
     const UnpackResult r = unpack_source(file(name));
     ASSERT_EQ(r.sources.size(), 1u) << name << (r.problems.empty() ? "" : ": " + r.problems[0]);
     EXPECT_EQ(r.sources[0].text, program) << name;
@@ -109,7 +109,7 @@ TEST(Unpack, DamagedStringsAreReportedWhereTheyAreExecuted) {
 
 RC_GTEST_PROP(Unpack, AnyLiteralIsReadWithoutHarm, (const std::string& text)) {
   unpack_source("exec(zlib.decompress(b85decode(b\"" + text + std::string(200, 'a') + "\")))");
-  RC_ASSERT(decompress(text, 10).has_value() || true);
+  if (const auto out = decompress(text, 10)) RC_ASSERT(out->bytes.size() <= 10);
 }
 
 }  // namespace

@@ -10,7 +10,7 @@ namespace fairway::audit {
 namespace {
 
 constexpr size_t kStep = 64 << 10;
-constexpr uint64_t kDecoderMemory = 64 << 20;
+constexpr uint64_t kDecoderMemory = 80 << 20;   // xz -9 asks for a dictionary of 64 MiB, whatever it packs
 constexpr uint32_t kRawDictionary = 16 << 20;  // at least that of the packer; larger than any source that is let out
 
 const uint8_t* u8(std::string_view s) { return reinterpret_cast<const uint8_t*>(s.data()); }

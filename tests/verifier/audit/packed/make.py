@@ -30,6 +30,8 @@ twice = f'import zlib as z,base64 as b\nexec(z.decompress(b.b85decode("{b85(zlib
 
 SCRIPTS = {
     "xz_one_line.py": f'import lzma as L,base64 as B;exec(L.decompress(B.b85decode("{xz}")))\n',
+    "xz_nine.py": "import lzma,base64\nexec(lzma.decompress(base64.b85decode("
+                  f'b"{b85(lzma.compress(PROGRAM, preset=9 | lzma.PRESET_EXTREME))}")).decode())\n',
     "xz_compile.py": f"import lzma,base64\nexec(compile(lzma.decompress(base64.b85decode('{xz}')),'train_gpt.py','exec'))\n",
     "raw_lzma2.py": "__wrapper_size__=1234\nimport os\nos.environ.setdefault('SEED','42')\nimport lzma as L,base64 as B\n"
                     f'exec(L.decompress(B.b85decode(b"{raw}"),format=L.FORMAT_RAW,filters=[{{"id":L.FILTER_LZMA2}}]).decode("utf-8"))\n',
