@@ -39,6 +39,14 @@ TEST(Truth, LogBeforeDefault) {
   EXPECT_EQ(truth("os.environ['SLOT'] == '1'"), Tri::kUnknown);
 }
 
+TEST(Truth, ASwitchOfAConfigurationThatCannotBeFollowedIsAsLogged) {
+  EXPECT_EQ(truth("config.eval.two_pass"), Tri::kUnknown);
+  EXPECT_EQ(truth("config.eval.two_pass", {{"two_pass", "False"}}), Tri::kFalse);
+  EXPECT_EQ(truth("config.eval.two_pass", {{"two_pass", "True"}}), Tri::kTrue);
+  EXPECT_EQ(truth("config.eval.two_pass", {{"two_pass", "3"}}), Tri::kUnknown) << "numbers may be of anything";
+  EXPECT_EQ(truth("optimizer.step", {{"step", "False"}}), Tri::kUnknown);
+}
+
 /// Formulas of three variables, each known to be true, known to be false, or unknown.
 struct Formula {
   std::string text;

@@ -268,7 +268,12 @@ void scan_json_member(std::string_view line, std::string_view lowered, size_t fi
   if (value == "true") value = "True";
   if (value == "false") value = "False";
   if (value == "null") value = "None";
-  out.push_back({number, Parameter{std::string(lowered.substr(first + 1, end - first - 1)), std::string(value)}});
+  // Objects are also printed of other runs: they say how a switch was set, never which run this is.
+  const std::string_view key = lowered.substr(first + 1, end - first - 1);
+  for (const auto fact : {"seed"sv, "world_size"sv, "train_shards"sv, "val_tokens"sv, "validation_tokens"sv}) {
+    if (key == fact) return;
+  }
+  out.push_back({number, Parameter{std::string(key), std::string(value)}});
 }
 
 /// Every key:value or key=value among the blank-separated words of a line; "key: value" counts where the line is

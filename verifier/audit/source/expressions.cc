@@ -209,6 +209,12 @@ Value Interpreter::attribute_of(const Value& object, int name) {
       if (const Setting* setting = settings_.find(written)) return setting_value(*setting, {});
     }
   }
+  // A configuration that could not be followed: a switch has the value that the logs print under its name.
+  if (object.kind == Value::Kind::kUnknown && object.taint == 0 && written.find('_') != std::string::npos) {
+    const Setting* setting = settings_.find(written);
+    if (setting && setting->logged && (setting->text == "True" || setting->text == "False"))
+      return setting_value(*setting, {});
+  }
   Value value;
   value.absorb(object);
   // Shapes and devices of tokens are not tokens.
