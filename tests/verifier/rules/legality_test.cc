@@ -63,6 +63,7 @@ const Case kCases[] = {
      Verdict::kFail,
      "backward()"},
     {"score_first/restored_by_hand.py", {}, "final_exact", "legality.score_first", Verdict::kPass, ""},
+    {"score_first/second_model.py", {}, "final_exact", "legality.score_first", Verdict::kPass, ""},
     {"score_first/restored_by_hand.py", {{"measure", "0"}}, "final_exact", "legality.score_first", Verdict::kPass, ""},
     {"single_pass/rank_prefill.py", {}, "final_exact", "legality.single_pass", Verdict::kReview, "np.add.at("},
     {"normalized/count_cache.py", {}, "final_exact", "legality.normalized", Verdict::kPass, ""},
@@ -303,6 +304,26 @@ TEST(RestoredByHand, WeightsThatWereKeptTooLateOrNotPutBackFail) {
   const std::string off = replaced(changed, R"("MEASURE", "1")", R"("MEASURE", "0")");
   EXPECT_EQ(check_of(record(off, {}, "final_exact"), "legality.score_first").status, Verdict::kPass);
   EXPECT_EQ(check_of(record(off, {{"measure", "1"}}, "final_exact"), "legality.score_first").status, Verdict::kFail);
+}
+
+TEST(SecondModel, WhatTheTrainedOneGaveItFails) {
+  const std::string legal = read_fixture("score_first/second_model.py");
+  for (const char* made :
+       {"model = trial", "model = copy.deepcopy(trial)", "model = GPT(trial)",
+        "model = GPT()\n    model.load_state_dict(trial.state_dict())",
+        "model = GPT()\n    for p, q in zip(model.parameters(), trial.parameters()):\n        p.data.copy_(q.data)"}) {
+    const std::string text = replaced(legal, "model = GPT()", made);
+    ASSERT_NE(text, legal);
+    EXPECT_EQ(check_of(record(text, {}, "final_exact"), "legality.score_first").status, Verdict::kFail) << made;
+    EXPECT_EQ(check_of(record(text, {{"try", "0"}}, "final_exact"), "legality.score_first").status, Verdict::kPass)
+        << made;
+    const std::string off = replaced(text, R"("TRY", "1")", R"("TRY", "0")");
+    EXPECT_EQ(check_of(record(off, {{"try", "1"}}, "final_exact"), "legality.score_first").status, Verdict::kFail)
+        << made;
+  }
+  const std::string wrapped = replaced(replaced(legal, "model = GPT()", "model = kept"), "trial = GPT()",
+                                       "kept = GPT()\n    trial = GPT(kept)");
+  EXPECT_EQ(check_of(record(wrapped, {}, "final_exact"), "legality.score_first").status, Verdict::kFail);
 }
 
 TEST(LateTrainingData, FailsOnlyIfTheTimeIsUp) {

@@ -215,13 +215,14 @@ void open_masks(const Context& context, std::vector<Finding>& findings) {
     for (const auto& [name, function] : cls.methods) {
       const source::Function& method = context.program.functions()[static_cast<size_t>(function)];
       if (method.body == kNoNode || method.parameters.size() < 2) continue;
+      const bool surely = sure && context.program.name(name) == "forward";
       walk(tree, method.body, [&](int32_t node) {
         std::vector<int32_t> inputs;
         if (mask_of(tree, node, inputs) != Mask::kOpen) return true;
         const Positions positions(tree, method, context.program);
         if (!positions.kept(inputs[0]) || !positions.kept(inputs[1])) return true;  // as many values as keys
         if (!program) program = survey(context, classes);
-        const bool always = sure && context.program.name(name) == "forward" && !is_conditional(tree, node, method.body);
+        const bool always = surely && !is_conditional(tree, node, method.body);
         Finding finding;
         finding.id = "legality.causal";
         finding.message =

@@ -26,9 +26,45 @@ Origins slices_of(const Timeline& timeline, const source::Value& value) {
   return slices;
 }
 
+/// The models that a value was computed by, with those that they were made from.
+Origins models_of(const Timeline& timeline, Origins origins) {
+  Origins models;
+  for (bool grown = true; grown;) {
+    grown = false;
+    for (const Event& event : timeline.events) {
+      if (event.kind != EventKind::kModel || event.id == Origins::kOverflow || !origins.has(event.id) ||
+          models.has(event.id))
+        continue;
+      models.add(event.id);
+      origins |= event.value.origins;
+      grown = true;
+    }
+  }
+  return models;
+}
+
+/// True if the score is that of other models than those that were trained, and nothing of these was copied since.
+bool is_of_another_model(const Timeline& timeline, const Update& update, const Event& score) {
+  const Event& step = timeline.events[static_cast<size_t>(update.step)];
+  Origins trained = timeline.events[update.backward].value.origins;
+  trained |= step.parameters;
+  const Origins scored = models_of(timeline, score.value.origins);
+  if (score.value.origins.has(Origins::kOverflow) || trained.has(Origins::kOverflow)) return false;
+  trained = models_of(timeline, trained);
+  if (trained.empty() || scored.empty() || trained.intersects(scored)) return false;
+  for (size_t i = static_cast<size_t>(update.step); i < timeline.events.size(); ++i) {
+    const Event& copy = timeline.events[i];
+    if ((copy.kind == EventKind::kSnapshot || copy.kind == EventKind::kRestore) &&
+        models_of(timeline, copy.value.origins).intersects(trained))
+      return false;
+  }
+  return true;
+}
+
 /// Adapters made for the occasion and unknown to the later score leave it alone.
 bool leaves_alone(const Timeline& timeline, const Update& update, const Event& score) {
   if (update.step < 0) return false;
+  if (is_of_another_model(timeline, update, score)) return true;
   const Event& step = timeline.events[static_cast<size_t>(update.step)];
   bool any = false;
   for (const Event& event : timeline.events) {

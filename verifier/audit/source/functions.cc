@@ -11,8 +11,12 @@ Value Interpreter::instantiate(int class_index, const Arguments& arguments, int3
     if (!argument.value.any(kModel) || cls.is_module) result.absorb(argument.value);
   }
   if (cls.is_module) {
-    // A new model: its weights are its own, whatever sizes it was made from.
-    Event& event = note(EventKind::kModel, node, {});
+    // A new model: its weights are its own, whatever sizes it was made from; other models may be inside.
+    Value inside;
+    for (const Argument& argument : arguments) {
+      if (argument.value.any(kModel | kModelParams)) inside.absorb(argument.value);
+    }
+    Event& event = note(EventKind::kModel, node, inside);
     event.text = cls.name < 0 ? "" : program_.name(cls.name);
     Value model;
     model.taint = kModel;

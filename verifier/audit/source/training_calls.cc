@@ -26,7 +26,7 @@ bool Interpreter::call_training(const Call& call, Value& result) {
   if (call.name == "deepcopy" && !call.arguments.empty()) {
     result = call.argument(0);
     if (result.any(kModel)) {
-      Event& event = note(EventKind::kModel, call.node, {});
+      Event& event = note(EventKind::kModel, call.node, call.argument(0));
       result.origins = {};
       result.origins.add(event.id);
       result.kind = Value::Kind::kUnknown;
