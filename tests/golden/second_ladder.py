@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
-"""The digest ladder a second time, in plain Python from kernels/NUMERICS.md: rungs of functions, rows, products and exports.
+"""The digest ladder a second time, in plain Python from kernels/NUMERICS.md: all rungs of functions, operations and exports but one.
 
     python3 second_ladder.py ci/digests.json
 
-What each rung hashes stands in section 29; nothing here comes from the program that climbs the ladder. Rungs of whole models are
-left to second_systems_test.py, which compares whole runs. Exit status 0 if every digest is that of the table, else 1.
+What each rung hashes stands in section 29; nothing here comes from the program that climbs the ladder. Rungs of models, export.calibration
+among them, are left to second_systems_test.py, which compares whole runs. Exit status 0 if every digest is that of the table, else 1.
 """
 
 import hashlib
 import json
+import math
 import struct
 import sys
+from operator import mul
 
 import second_export
 import second_implementation as s
@@ -87,15 +89,16 @@ def scalar64():
     return r
 
 
-def normals():
+def normals(count=40000):
+    """Of key 1337, tensor word 7, purpose 1."""
     values = []
-    for block in range(10000):
+    for block in range(count // 4):
         words = [s.to_uniform(r) for r in s.philox(block, 1337, 7, 1)]
         for u1, u2 in (words[:2], words[2:]):
             radius = s.sqrt32(fl32(-2.0 * s.log(u1)))
             sine, cosine = s.sin_cos(fl32(float.fromhex("0x1.921fb6p+2") * u2))
             values += [fl32(radius * cosine), fl32(radius * sine)]
-    return Rung().floats(values)
+    return values
 
 
 # --- products, rows ---
@@ -194,6 +197,222 @@ def fake_quantise():
     return r
 
 
+# --- operations of the published systems ---
+
+LENGTH, TOKENS, CHANNELS = 11, 22, 48
+TINY, SMEAR = float.fromhex("0x1.197998p-40"), float.fromhex("0x1.1eb852p-4")
+
+
+def times(a, x):
+    return [fl32(p * q) for p, q in zip(a, x)]
+
+
+def features():
+    return matrix(TOKENS, CHANNELS, 20, 2.0), matrix(TOKENS, CHANNELS, 21, 0.1)
+
+
+def leaky():
+    x, dy = features()
+    b = [[h if h > 0 else fl32(0.5 * h) for h in row] for row in x]
+    r = Rung().rows([[fl32(v * v) for v in row] for row in b])
+    for row, gradients in zip(x, dy):
+        phi = [1.0 if h > 0 else 0.5 for h in row]
+        r.floats([fl32(fl32(fl32(2.0 * fl32(f * h)) * f) * g) for h, f, g in zip(row, phi, gradients)])
+    return r
+
+
+def smear():
+    x, dy = features()
+    gate = uniform(CHANNELS, 22, 3.0)
+    mix = [s.sigmoid(g) for g in gate]
+    rest = [fl32(1.0 - v) for v in mix]
+    first, last = (lambda t: t % LENGTH == 0), (lambda t: t % LENGTH == LENGTH - 1)
+    zero = [0.0] * CHANNELS
+    before = [zero if first(t) else x[t - 1] for t in range(TOKENS)]
+    r, blended = Rung(), []
+    for t in range(TOKENS):
+        own = times(rest, x[t])
+        blended.append(own if first(t) else s.add(own, times(mix, before[t])))
+    r.rows(blended)
+    for t in range(TOKENS):
+        own = times(rest, dy[t])
+        r.floats(own if last(t) else s.add(own, times(mix, dy[t + 1])))
+    for t in range(TOKENS):
+        r.floats([fl32(fl32(g * fl32(p - v)) * fl32(m * fl32(1.0 - m))) for g, p, v, m in zip(dy[t], before[t], x[t], mix)])
+    g = [s.sigmoid(fl32(s.dot(gate[:12], row[:12]) - 2.0)) for row in x]
+    factor = [fl32(SMEAR * v) for v in g]
+    r.rows([x[t] if first(t) else [fl32(v + fl32(factor[t] * p)) for v, p in zip(x[t], before[t])] for t in range(TOKENS)])
+    dz = [fl32((0.0 if first(t) else fl32(SMEAR * s.dot(dy[t], before[t]))) * fl32(g[t] * fl32(1.0 - g[t]))) for t in range(TOKENS)]
+    r.floats(dz)
+    for t in range(TOKENS):
+        row = dy[t] if last(t) else [fl32(v + fl32(factor[t + 1] * n)) for v, n in zip(dy[t], dy[t + 1])]
+        r.floats([fl32(row[c] + fl32(dz[t] * gate[c])) for c in range(12)] + row[12:])
+    return r
+
+
+def unit(x):
+    """(x divided by its length, the divisor, whether that is the length)"""
+    length = s.sqrt32(s.dot(x, x))
+    m = length if length > TINY else TINY
+    return [fl32(v / m) for v in x], m, length > TINY
+
+
+def unit_backward(dy, y, m, is_length):
+    c = s.dot(dy, y)
+    return [fl32((fl32(g - fl32(c * v)) if is_length else g) / m) for g, v in zip(dy, y)]
+
+
+def exclusive():
+    heads, key_heads, dim = 6, 2, 8
+    x, dy = features()
+    r, along, outputs, d_out, d_values = Rung(), [], [], [], []
+    for t, values in enumerate(matrix(TOKENS * key_heads, dim, 23, 1.5)[i:i + key_heads] for i in range(0, TOKENS * key_heads, key_heads)):
+        for k, v in enumerate(values):
+            e, m, is_length = unit(v)
+            terms = []
+            for h in range(k * heads // key_heads, (k + 1) * heads // key_heads):
+                o, g = x[t][h * dim:(h + 1) * dim], dy[t][h * dim:(h + 1) * dim]
+                c, b = s.dot(o, e), s.dot(g, e)
+                along.append(c)
+                outputs += [fl32(p - fl32(c * q)) for p, q in zip(o, e)]
+                d_out += [fl32(p - fl32(b * q)) for p, q in zip(g, e)]
+                terms.append([fl32(fl32(c * p) + fl32(b * q)) for p, q in zip(g, o)])
+            exponent, q = s.quantise([v for row in terms for v in row], 24)
+            de = [-s.grid(sum(q[d::dim]), exponent - 24) for d in range(dim)]
+            d_values += unit_backward(de, e, m, is_length)
+    return r.floats(outputs).floats(along).floats(d_out).floats(d_values)
+
+
+def orthogonal():
+    r, drawn = Rung(), normals(960)
+    for rows, columns in ((40, 24), (24, 40)):
+        r.rows(second_parameters.orthogonal_of([[drawn[i * columns + j] for j in range(columns)] for i in range(rows)]))
+    return r
+
+
+def divided(rows):
+    """Each row over its length of 7.4 and a little more."""
+    lengths = [fl32(fl32(math.sqrt(s.sum_of_squares([row]))) + float.fromhex("0x1.ad7f2ap-24")) for row in rows]
+    return [[fl32(v / n) for v in row] for row, n in zip(rows, lengths)]
+
+
+def solve(a, x):
+    """The lower triangle of a."""
+    if len(x) == 1:
+        d = fl32(a[0][0] + float.fromhex("0x1.0c6f7ap-20"))
+        return [[fl32(v / d) for v in x[0]]]
+    h = 1
+    while 2 * h < len(x):
+        h *= 2
+    head = solve([row[:h] for row in a[:h]], x[:h])
+    away = s.product("s21", [row[:h] for row in a[h:]], s.columns(head))
+    return head + solve([row[h:] for row in a[h:]], [[fl32(p - q) for p, q in zip(*rows)] for rows in zip(x[h:], away)])
+
+
+def mud():
+    r = Rung()
+    for rows, columns in ((24, 40), (40, 24)):
+        x = matrix(rows, columns, 15, 1e-3)
+        x = s.columns(x) if rows > columns else x
+        for _ in range(2):
+            x = divided(x)
+            x = divided(solve(s.product("s21", x, x), x))
+        r.rows(s.columns(x) if rows > columns else x)
+    return r
+
+
+def unit_vectors():
+    x, dy = matrix(19, 200, 24, 5.0), matrix(19, 200, 25, 0.1)
+    done = [unit(row) for row in x]
+    r = Rung().rows([y for y, _, _ in done]).floats([m for _, m, _ in done])
+    r.rows([unit_backward(g, *d) for g, d in zip(dy, done)])
+    return r.rows(s.columns([unit(column)[0] for column in s.columns(x)]))
+
+
+class State:
+    """A matrix whose entries are one group: sums of its products with vectors [27.16]."""
+
+    def __init__(self, rows):
+        self.rows, self.width = rows, len(rows[0])
+        self.e, flat = s.quantise([v for row in rows for v in row], 24)
+        self.q = second_export.cut((len(rows), self.width), flat)
+
+    def by_columns(self, x):
+        e, q = s.quantise(x, 24)
+        return [s.grid(sum(map(mul, column, q)), self.e + e - 48) for column in zip(*self.q)]
+
+    def by_rows(self, x):
+        e, q = s.quantise(x, 24)
+        return [s.grid(sum(map(mul, row, q)), self.e + e - 48) for row in self.q]
+
+    def whole(self, other):
+        return s.grid(sum(sum(map(mul, a, b)) for a, b in zip(self.q, other.q)), self.e + other.e - 48)
+
+
+def delta_head(q, k, v, alpha, beta, d_out):
+    """One sequence and head, forward and backward: per token o, dq, dk, dv, dalpha, dbeta."""
+    state, kept, out = [[0.0] * len(v[0]) for _ in q[0]], [], []
+    for t in range(len(q)):
+        before = State(state)
+        r0, w0, c = before.by_columns(k[t]), before.by_columns(q[t]), s.dot(k[t], q[t])
+        m = [fl32(x - fl32(alpha[t] * r)) for x, r in zip(v[t], r0)]
+        e = [fl32(beta[t] * x) for x in m]
+        out.append([fl32(fl32(alpha[t] * w) + fl32(c * x)) for w, x in zip(w0, e)])
+        kept.append((before, r0, w0, c, m, e))
+        state = [[fl32(fl32(alpha[t] * x) + fl32(k[t][i] * y)) for x, y in zip(row, e)] for i, row in enumerate(state)]
+    after = [[0.0] * len(v[0]) for _ in q[0]]
+    gradients = []
+    for t in reversed(range(len(q))):
+        before, r0, w0, c, m, e = kept[t]
+        D, a, y = State(after), alpha[t], d_out[t]
+        de = [fl32(fl32(c * p) + r) for p, r in zip(y, D.by_columns(k[t]))]
+        dv = [fl32(beta[t] * x) for x in de]
+        dr = [-x for x in dv]
+        dc = s.dot(y, e)
+        dk = [fl32(fl32(p + fl32(a * r)) + fl32(dc * x)) for p, r, x in zip(D.by_rows(e), before.by_rows(dr), q[t])]
+        dq = [fl32(fl32(a * p) + fl32(dc * x)) for p, x in zip(before.by_rows(y), k[t])]
+        da = fl32(fl32(s.dot(dr, r0) + s.dot(y, w0)) + D.whole(before))
+        gradients.append((dq, dk, dv, [da], [s.dot(de, m)]))
+        after = [[fl32(a * fl32(fl32(x + fl32(k[t][i] * r)) + fl32(q[t][i] * p))) for x, r, p in zip(row, dr, y)] for i, row in enumerate(after)]
+    return [(o, *g) for o, g in zip(out, reversed(gradients))]
+
+
+def delta_rule():
+    sequences, length, heads, key, value = 2, 70, 3, 8, 12
+    rows = sequences * length * heads
+    q, k, v, d_out = matrix(rows, key, 26), matrix(rows, key, 27, 0.4), matrix(rows, value, 28, 2.0), matrix(rows, value, 29, 0.1)
+    alpha, beta = ([fl32(x + base) for x in uniform(rows, stream, scale)] for stream, scale, base in ((30, 0.1, 0.875), (31, 0.5, 0.5)))
+    found = [None] * rows
+    for first in (sequence * length * heads + h for sequence in range(sequences) for h in range(heads)):
+        places = range(first, first + length * heads, heads)
+        for i, row in zip(places, delta_head(*([x[i] for i in places] for x in (q, k, v, alpha, beta, d_out)))):
+            found[i] = row
+    r = Rung()
+    for part in zip(*found):
+        r.rows(part)
+    # The short convolution: channels of a token are those of its heads one after the other.
+    width = heads * key
+    taps = matrix(4, width, 32, 0.5)
+    x, dy = (second_export.cut((0, width), [v for row in rows for v in row]) for rows in (q, k))
+
+    def at(rows, t, by):
+        return rows[t + by] if (t + by) // length == t // length else [0.0] * width
+
+    z = [chain(taps, [at(x, t, -3), at(x, t, -2), at(x, t, -1), x[t]]) for t in range(len(x))]
+    swish = [[(v, s.sigmoid(v)) for v in row] for row in z]
+    dz = [[fl32(g * fl32(m * fl32(1.0 + fl32(v * fl32(1.0 - m))))) for g, (v, m) in zip(*both)] for both in zip(dy, swish)]
+    dx = [chain(taps[::-1], [dz[t], at(dz, t, 1), at(dz, t, 2), at(dz, t, 3)]) for t in range(len(x))]
+    return r.rows([[fl32(v * m) for v, m in row] for row in swish]).rows(dz).rows(dx)
+
+
+def chain(taps, rows):
+    """((w x + w x) + w x) + w x, by channel."""
+    total = times(taps[0], rows[0])
+    for w, row in zip(taps[1:], rows[1:]):
+        total = s.add(total, times(w, row))
+    return total
+
+
 # --- exports ---
 
 VOCAB, WIDTH, HIDDEN = 96, 40, 56
@@ -252,7 +471,7 @@ RUNGS = {
     "function.tanh": lambda: Rung().floats(both_signs(s.tanh, 0x41C00000, 30013)).floats(both_signs(s.sigmoid, 0x42C80000, 30013)),
     "function.sin_cos": sin_cos,
     "function.scalar64": scalar64,
-    "random.normal": normals,
+    "random.normal": lambda: Rung().floats(normals()),
     "op.quantise": quantised,
     "op.matmul_p3": lambda: product("p3"),
     "op.matmul_p4": lambda: product("p4"),
@@ -261,6 +480,13 @@ RUNGS = {
     "op.sum_of_squares": lambda: Rung().doubles([s.sum_of_squares([uniform(19 * 200, 3, 5.0), uniform(20000, 5, 1e-3)])]),
     "op.rope": rope,
     "op.cross_entropy": cross_entropy,
+    "op.leaky_relu_squared": leaky,
+    "op.smear": smear,
+    "op.exclusive_attention": exclusive,
+    "random.orthogonal": orthogonal,
+    "op.mud": mud,
+    "op.unit_vectors": unit_vectors,
+    "op.delta_rule": delta_rule,
     "op.attention_forward op.attention_backward": attention,
     "op.newton_schulz": newton_schulz,
     "op.fake_quantise": fake_quantise,

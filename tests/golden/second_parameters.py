@@ -21,8 +21,12 @@ SMEAR_CHANNELS = 12
 
 
 def orthogonal(seed, name, m, n):
-    """Rows of fl32 values [27.8]."""
-    z = [[s.normal(r * n + c, seed, name) for c in range(n)] for r in range(m)]
+    return orthogonal_of([[s.normal(r * n + c, seed, name) for c in range(n)] for r in range(m)])
+
+
+def orthogonal_of(z):
+    """Rows of fl32 values from the normals z [27.8]."""
+    m, n = len(z), len(z[0])
     columns = z if m < n else s.columns(z)     # one list per column of A
     for j, a in enumerate(columns):
         total = 0.0
