@@ -430,23 +430,38 @@ TEST(Names, DecideNothing) {
   EXPECT_EQ(check_of(record(text, {}, "final_exact"), "legality.score_first").status, Verdict::kFail);
 }
 
+struct Helper {
+  const char *name, *illegal, *legal;
+  Language language;
+};
+
+const Helper kHintHelpers[] = {
+    {"hints.c", "causal/gated_hint.c", "causal/hint_of_the_past.c", Language::kC},
+    {"hints.cpp", "causal/gated_hint.cpp", "causal/hint_of_the_past.cpp", Language::kCpp},
+};
+
 TEST(Helpers, AHintGatedByItsTokenFailsIfTheLogsCountIt) {
-  Facts facts = record(read_fixture("normalized/bigram_embedding.py"), {}, "final_exact");
-  facts.sources.push_back({"hints.c", "hints.c", Language::kC, false, read_fixture("causal/gated_hint.c")});
-  EXPECT_EQ(check_of(facts, "legality.causal").status, Verdict::kReview);
-  facts.runs[0].markers.push_back({"ngram_tilt:hints total=9 token_gate=5 within_gate=3", {"train.log", 3}});
-  const Check fails = check_of(facts, "legality.causal");
-  EXPECT_EQ(fails.status, Verdict::kFail);
-  EXPECT_TRUE(names_line(fails, "hints.c", line_of(read_fixture("causal/gated_hint.c"), "if (!is_new")));
-  facts.runs[0].markers[0].text = "ngram_tilt:hints total=9 token_gate=5 within_gate=0";
-  EXPECT_EQ(check_of(facts, "legality.causal").status, Verdict::kPass);
+  for (const Helper& helper : kHintHelpers) {
+    Facts facts = record(read_fixture("normalized/bigram_embedding.py"), {}, "final_exact");
+    const std::string text = read_fixture(helper.illegal);
+    facts.sources.push_back({helper.name, helper.name, helper.language, false, text});
+    EXPECT_EQ(check_of(facts, "legality.causal").status, Verdict::kReview) << helper.name;
+    facts.runs[0].markers.push_back({"ngram_tilt:hints total=9 token_gate=5 within_gate=3", {"train.log", 3}});
+    const Check fails = check_of(facts, "legality.causal");
+    EXPECT_EQ(fails.status, Verdict::kFail) << helper.name;
+    EXPECT_TRUE(names_line(fails, helper.name, line_of(text, "if (!is_new"))) << helper.name;
+    facts.runs[0].markers[0].text = "ngram_tilt:hints total=9 token_gate=5 within_gate=0";
+    EXPECT_EQ(check_of(facts, "legality.causal").status, Verdict::kPass) << helper.name;
+  }
 }
 
 TEST(Helpers, AHintOfThePastPasses) {
-  Facts facts = record(read_fixture("normalized/bigram_embedding.py"), {}, "final_exact");
-  facts.sources.push_back({"hints.c", "hints.c", Language::kC, false, read_fixture("causal/hint_of_the_past.c")});
-  facts.runs[0].markers.push_back({"ngram_tilt:hints total=9 within_gate=3", {"train.log", 3}});
-  EXPECT_EQ(check_of(facts, "legality.causal").status, Verdict::kPass);
+  for (const Helper& helper : kHintHelpers) {
+    Facts facts = record(read_fixture("normalized/bigram_embedding.py"), {}, "final_exact");
+    facts.sources.push_back({helper.name, helper.name, helper.language, false, read_fixture(helper.legal)});
+    facts.runs[0].markers.push_back({"ngram_tilt:hints total=9 within_gate=3", {"train.log", 3}});
+    EXPECT_EQ(check_of(facts, "legality.causal").status, Verdict::kPass) << helper.name;
+  }
 }
 
 /// A record whose script compiles the text in C that it holds; `quote` is what surrounds it.
@@ -463,7 +478,9 @@ TEST(Helpers, AMixtureOfBytesInCIsAQuestion) {
   const Check check = check_of(facts, "legality.normalized");
   EXPECT_EQ(check.status, Verdict::kReview);
   EXPECT_TRUE(names_line(check, "ppm.c", line_of(text, "token_loss[i] / byte_count[i]")));
-  facts.sources.back().text = read_fixture("normalized/bits_of_tokens.c");
+  facts.sources.back() = {"ppm.cpp", "ppm.cpp", Language::kCpp, false, read_fixture("normalized/byte_mixture.cpp")};
+  EXPECT_EQ(check_of(facts, "legality.normalized").status, Verdict::kReview);
+  facts.sources.back() = {"ppm.c", "ppm.c", Language::kC, false, read_fixture("normalized/bits_of_tokens.c")};
   EXPECT_EQ(check_of(facts, "legality.normalized").status, Verdict::kPass);
 }
 

@@ -30,14 +30,16 @@ inline std::string array_at(const Tree& tree, int32_t node, const std::string& v
   return std::string(text.substr(0, bracket));
 }
 
-/// Parameters of a function that point to constants of one of the types.
+/// Parameters of a function that are arrays of constants of one of the types: pointers, spans, vectors.
 inline std::set<std::string> constant_arrays(const Tree& tree, int32_t function,
                                              std::initializer_list<std::string_view> types) {
   std::set<std::string> names;
   walk(tree, function, [&](int32_t node) {
     if (tree.type(node) == "parameter_declaration") {
       const std::string_view text = tree.text(node);
-      bool wanted = text.find("const") != text.npos && text.find('*') != text.npos;
+      const bool array =
+          text.find('*') != text.npos || text.find("vector<") != text.npos || text.find("span<") != text.npos;
+      bool wanted = array && text.find("const") != text.npos;
       bool typed = false;
       for (std::string_view type : types) typed |= text.find(type) != text.npos;
       wanted &= typed;
