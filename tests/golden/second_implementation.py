@@ -691,6 +691,9 @@ class Accumulator:
         self.token_limit, self.chunk_limit = [2.0 ** (31 - (n - 1).bit_length()) for n in (step_tokens, step_chunks)]
         self.tokens = fl32(float(step_tokens))
 
+    def wants(self, name):
+        return name in self.units
+
     def _add(self, name, offset, values, limit):
         units = self.units[name]
         for i, v in enumerate(values, offset):

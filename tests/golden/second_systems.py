@@ -45,6 +45,8 @@ def buckets(ids, kind, count):
 
 
 class Model(Parameters):
+    counted_from = 0
+
     def op(self, rows, backward):
         y = Value(rows)
         self.tape.append(lambda: backward(y.grad))
@@ -83,7 +85,8 @@ class Model(Parameters):
 
         def backward():
             for y, w, n in reversed(list(zip(outs, matrices, names))):
-                self.acc.per_chunk(n, s.product(self.kinds["weight_gradients"], s.columns(y.grad), s.columns(x.rows)))
+                if self.acc.wants(n):
+                    self.acc.per_chunk(n, s.product(self.kinds["weight_gradients"], s.columns(y.grad), s.columns(x.rows)))
                 x.give(s.product(self.kinds["input_gradients"], y.grad, s.columns(w)))
         self.tape.append(backward)
         return outs
@@ -351,19 +354,21 @@ class Model(Parameters):
         b, = self.linear(self.activation(h), [B + "mlp.proj.weight"])
         return self.scaled_add(y, B + "mlp_scale", 0, b)
 
+    def rope_angles(self, length, window):
+        """Of the positions 0 ... length - 1; the base is that of a window of `window` tokens [27.3]."""
+        c = self.cfg
+        R, base = c["rope_dims"] or self.head_width, c["rope_base"]
+        if 0 < c["rope_ntk_length"] < window:
+            base = base * s.pow_64(window / c["rope_ntk_length"], R / (R - 2.0))
+        return s.rope_table(length, R, base, c["rope_inv_freq_dtype"] == "bf16" and not c["rope_ntk_length"])
+
     def forward(self, sequences, training, window=0):
         """sequences: (inputs, targets) of one length. Returns the nll of every token; rope sees a window of `window` tokens."""
         c, fake = self.cfg, self.fake
         self.fake = fake and training
         self.tape, self.T = [], len(sequences[0][0])
         self.ids = [t for inputs, _ in sequences for t in inputs]
-        R, base = c["rope_dims"] or self.head_width, c["rope_base"]
-        theta_bf16 = c["rope_inv_freq_dtype"] == "bf16"
-        if 0 < c["rope_ntk_length"]:
-            theta_bf16 = False
-            if c["rope_ntk_length"] < max(window, self.T):
-                base = base * s.pow_64(max(window, self.T) / c["rope_ntk_length"], R / (R - 2.0))
-        self.angles = s.rope_table(self.T, R, base, theta_bf16)
+        self.angles = self.rope_angles(self.T, max(window, self.T))
         self.x0 = x = self.embedding(sequences)
         if c["ve_dim"]:
             a = self.look_up("ve_shared.embed.weight", self.ids)
@@ -380,31 +385,39 @@ class Model(Parameters):
         hidden = self.norm(x)
         targets = [t for _, outputs in sequences for t in outputs]
         head = "tok_emb.weight" if c["tied_head"] else "lm_head.weight"
-        nll = self.output(hidden, head, range(len(targets)), targets, None)
+        nll = self.output(hidden, head, targets, None)
         for k in range(c["mtp_heads"] if training else 0):
             n = self.T - k - 1
+            if n <= 0:
+                break
             where = [i for i in range(len(targets)) if i % self.T < n]
             weight = fl32((c["mtp_weight"] / c["mtp_heads"]) * (self.T / n))
-            self.output(hidden, "mtp_heads.%d.weight" % k, where, [targets[i + k + 1] for i in where], weight)
+            self.output(self.pick(hidden, where), "mtp_heads.%d.weight" % k, [targets[i + k + 1] for i in where], weight)
         self.fake = fake
         return nll
 
-    def output(self, hidden, name, where, targets, weight):
-        """Logits and loss of the positions `where`; the gradient is multiplied by `weight`."""
-        w = self.rows(name)
-        self.seen([name], hidden.rows)
-        logits = s.product(self.kinds["logits"], [hidden.rows[i] for i in where], w)
-        losses = [s.cross_entropy(u, self.cfg["logit_softcap"], t) for u, t in zip(logits, targets)]
-        self.capped = [steps[0] for _, _, steps in losses]
+    def pick(self, x, where):
+        """The rows `where`; the others get a gradient of zero."""
+        def backward(g):
+            rows = [[0.0] * self.d for _ in x.rows]
+            for i, row in zip(where, g):
+                rows[i] = row
+            x.give(rows)
+        return self.op([x.rows[i] for i in where], backward)
+
+    def output(self, hidden, name, targets, weight):
+        """Losses of the rows of `hidden`. Of a multi-token head the gradient is multiplied by `weight`, of the main loss rows
+        before `counted_from` have none."""
+        logits, = self.linear(hidden, [name], "logits")
+        losses = [s.cross_entropy(u, self.cfg["logit_softcap"], t) for u, t in zip(logits.rows, targets)]
+        if weight is None:
+            self.logits, self.capped = logits.rows, [steps[0] for _, _, steps in losses]
 
         def backward():
-            du = [g if weight is None else [fl32(v * weight) for v in g] for _, g, _ in losses]
-            x = [hidden.rows[i] for i in where]
-            self.acc.per_chunk(name, s.product(self.kinds["weight_gradients"], s.columns(du), s.columns(x)))
-            g = [[0.0] * self.d for _ in hidden.rows]
-            for i, row in zip(where, s.product(self.kinds["input_gradients"], du, s.columns(w))):
-                g[i] = row
-            hidden.give(g)
+            if weight is not None:
+                logits.give([[fl32(v * weight) for v in g] for _, g, _ in losses])
+            else:
+                logits.give([g if i >= self.counted_from else [0.0] * len(g) for i, (_, g, _) in enumerate(losses)])
         self.tape.append(backward)
         return [n for n, _, _ in losses]
 
