@@ -88,13 +88,12 @@ source::LoggedText logged_text(const Facts& facts) {
 }
 
 /// Branches whose scores no log has are no part of the reported runs, if the claimed score is printed elsewhere in the
-/// source. If the claim is that of no log, they are a doubt; if its tag is printed nowhere in the source, the logs are
-/// those of another version and tell nothing.
+/// source. If the claim is that of no log, or its tag is printed nowhere in the source, they are a doubt.
 void drop_unprinted(const Facts& facts, source::Timeline& timeline) {
   const rules::Scores scores(facts, timeline);
   if (scores.tag_known() && !timeline.events[static_cast<size_t>(scores.report_event())].unprinted) {
     std::erase_if(timeline.events, [](const source::Event& event) { return event.unprinted; });
-  } else if (facts.reported_tag.empty()) {
+  } else {
     for (source::Event& event : timeline.events) event.doubt |= event.unprinted;
   }
 }

@@ -271,6 +271,17 @@ TEST(Reachability, ABranchWhoseScoreIsInNoLogIsAQuestionIfTheClaimIsToo) {
   Facts facts = record(read_fixture("score_first/unlogged_branch.py"), {}, "final_exact");
   facts.reported_tag.clear();
   EXPECT_EQ(check_of(facts, "legality.score_first").status, Verdict::kReview);
+  // Nor do logs of another version of the script show that it ran, unless they have other lines of it.
+  EXPECT_EQ(check_of(record(read_fixture("score_first/unlogged_branch.py"), {}, "other_exact"), "legality.score_first")
+                .status,
+            Verdict::kReview);
+  const std::string told =
+      replaced(read_fixture("score_first/unlogged_branch.py"),
+               "        optimizer = ", "        print(f\"polish: {1} steps\")\n        optimizer = ");
+  Facts other = record(told, {}, "other_exact");
+  EXPECT_EQ(check_of(other, "legality.score_first").status, Verdict::kReview);
+  other.runs[0].markers.push_back({"polish: 3 steps", {"train.log", 3}});
+  EXPECT_EQ(check_of(other, "legality.score_first").status, Verdict::kFail);
 }
 
 TEST(StoredTargets, DefaultOffButLoggedOnFails) {

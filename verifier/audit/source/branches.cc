@@ -7,7 +7,7 @@
 namespace fairway::audit::source {
 namespace {
 
-constexpr size_t kTellingStart = 8;  ///< characters of a printed line that tell it from others
+constexpr size_t kTellingStart = 7;  ///< characters of a printed line that tell it from others
 
 }  // namespace
 
@@ -62,10 +62,11 @@ bool Interpreter::is_silent(int32_t body) {
   return silent && !was_logged(body, 4);
 }
 
-/// True if something below, or in functions called from there, prints a line that the logs have.
-bool Interpreter::was_logged(int32_t root, int levels) {
+/// True if something below, or in functions called from there, prints a line that the logs have; `scores`: lines of
+/// scores count too.
+bool Interpreter::was_logged(int32_t root, int levels, bool scores) {
   if (root == kNoNode || logged_.lines.empty() || levels == 0) return false;
-  const int64_t key = (static_cast<int64_t>(file_) << 32) | root;
+  const int64_t key = (static_cast<int64_t>(file_) << 33) | (static_cast<int64_t>(root) << 1) | scores;
   if (const auto known = was_logged_.find(key); known != was_logged_.end()) return known->second;
   was_logged_[key] = false;  // a recursion finds nothing new
   std::vector<int32_t> open = {root};
@@ -76,7 +77,7 @@ bool Interpreter::was_logged(int32_t root, int levels) {
     open.pop_back();
     if (tree()[node].kind == NodeKind::kString) {
       const std::string_view start = literal_start(node);
-      found = !start.empty() && in_logs(start);
+      found = !start.empty() && (scores || start.find("val_loss") == start.npos) && in_logs(start);
       continue;
     }
     if (tree()[node].kind == NodeKind::kCall) {
@@ -92,7 +93,7 @@ bool Interpreter::was_logged(int32_t root, int levels) {
     for (int index : program_.functions_named(called[i])) {
       const Function& function = program_.functions()[static_cast<size_t>(index)];
       file_ = function.file;
-      found |= was_logged(function.body, levels - 1);
+      found |= was_logged(function.body, levels - 1, scores);
       file_ = outer;
     }
   }
@@ -178,7 +179,7 @@ Interpreter::Flow Interpreter::if_statement(int32_t node) {
     if (!alone) arms_.push_back({branch, static_cast<int>(i)});
     const size_t first_event = timeline_.events.size();
     last = arm(cases[i].body);
-    if (not_logged || t == Tri::kUnknown) mark_unprinted(first_event);
+    if ((not_logged || t == Tri::kUnknown) && !was_logged(cases[i].body, 4, false)) mark_unprinted(first_event);
     if (!alone) arms_.pop_back();
     if (alone) {
       unsure_ = unsure;

@@ -130,7 +130,7 @@ class Interpreter {
   Value setting_value(const Setting& setting, const Value& fallback);
   int method_of(int class_index, int name) const;
   void forget_changing_attributes(int class_index, int object);
-  bool was_logged(int32_t node, int levels);
+  bool was_logged(int32_t node, int levels, bool scores = true);
   bool is_silent(int32_t body);
   bool in_logs(std::string_view start) const;
   std::string_view literal_start(int32_t string) const;
