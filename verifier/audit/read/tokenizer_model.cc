@@ -85,30 +85,6 @@ class Fields {
   bool broken_ = false;
 };
 
-/// RFC 3629, without overlong forms and surrogates.
-bool is_utf8(std::string_view s) {
-  for (size_t i = 0; i < s.size();) {
-    const auto lead = static_cast<unsigned char>(s[i]);
-    const size_t more = lead < 0x80                   ? 0
-                        : lead >= 0xC2 && lead < 0xE0 ? 1
-                        : lead >= 0xE0 && lead < 0xF0 ? 2
-                        : lead >= 0xF0 && lead < 0xF5 ? 3
-                                                      : 9;
-    if (more == 9 || more >= s.size() - i) return false;
-    for (size_t k = 1; k <= more; ++k) {
-      const auto byte = static_cast<unsigned char>(s[i + k]);
-      unsigned low = 0x80, high = 0xBF;
-      if (k == 1 && lead == 0xE0) low = 0xA0;
-      if (k == 1 && lead == 0xED) high = 0x9F;
-      if (k == 1 && lead == 0xF0) low = 0x90;
-      if (k == 1 && lead == 0xF4) high = 0x8F;
-      if (byte < low || byte > high) return false;
-    }
-    i += more + 1;
-  }
-  return true;
-}
-
 /// ModelProto.SentencePiece.Type
 enum Type : uint64_t { kNormal = 1, kUnknown, kControl, kUserDefined, kUnused, kByte };
 
@@ -138,8 +114,8 @@ Result<TokenizerModel> read_tokenizer_model(const std::string& file, std::string
     }
     if (inner.broken()) return bad(inner.offset(), "a piece ends inside a field");
     if (type < kNormal || type > kByte) return bad(fields.offset(), fmt::format("a piece has the type {}", type));
-    if (static_cast<int64_t>(piece.size()) > limits::kPieceBytes || !is_utf8(piece))
-      return bad(fields.offset(), fmt::format("a piece is no UTF-8 text of at most {} bytes", limits::kPieceBytes));
+    if (static_cast<int64_t>(piece.size()) > limits::kPieceBytes)
+      return bad(fields.offset(), fmt::format("a piece has more than {} bytes", limits::kPieceBytes));
     PieceBytes counted;
     counted.boundary = type == kUnknown || type == kControl || type == kUnused;
     if (type == kByte) {

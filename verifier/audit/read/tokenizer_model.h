@@ -29,7 +29,7 @@ struct TokenizerModel {
 };
 
 /// Reads the pieces. kData, with the offset in bytes: no protocol buffer, no piece, more pieces or longer ones than
-/// limits.h allows, a piece whose text is not UTF-8 or whose type is none of the format's six.
+/// limits.h allows, a piece whose type is none of the format's six.
 Result<TokenizerModel> read_tokenizer_model(const std::string& file, std::string_view bytes);
 
 }  // namespace fairway::audit

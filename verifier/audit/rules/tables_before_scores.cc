@@ -9,6 +9,33 @@ namespace fairway::audit::rules {
 using source::Event;
 using source::EventKind;
 
+namespace {
+
+/// True if an event only adds up what was scored before: since the last of these, no validation token was cut out for
+/// it and no table read or written.
+bool only_sums(const source::Timeline& timeline, size_t score) {
+  const Event& event = timeline.events[score];
+  if (event.value.origins.has(source::Origins::kOverflow)) return false;
+  for (size_t i = score; i-- > 0;) {
+    const Event& earlier = timeline.events[i];
+    if (earlier.id == source::Origins::kOverflow || !event.value.origins.has(earlier.id)) continue;
+    switch (earlier.kind) {
+      case EventKind::kScore:
+        return true;
+      case EventKind::kSlice:
+      case EventKind::kTargetKey:
+      case EventKind::kTargetRead:
+      case EventKind::kTableWrite:
+        return false;
+      default:
+        break;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
 void tables_before_scores(const Context& context, std::vector<Finding>& findings) {
   std::set<std::pair<bool, uint32_t>> seen;
   for (size_t i = 0; i < context.timeline.events.size(); ++i) {
@@ -26,7 +53,7 @@ void tables_before_scores(const Context& context, std::vector<Finding>& findings
         continue;
       if (!train && context.timeline.common_loop(score, write) != -1) continue;
       // After a legal pass only a later score that reads the filled table is a second one.
-      if (online && !train && !score.value.origins.has(write.id)) continue;
+      if (online && !train && (!score.value.origins.has(write.id) || only_sums(context.timeline, j))) continue;
       if (!seen.insert({train, write.span.line}).second) continue;
       Finding finding;
       finding.id = train ? "data.split" : "legality.single_pass";
