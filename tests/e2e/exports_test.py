@@ -81,6 +81,17 @@ class Exports(Case):
                 self.fails(65, names, "eval", submission, "--init", 1)
 
 
+class Weights(Case):
+    def test_weights_of_another_table_are_refused_with_both_keys(self):
+        mine, other = (self.submission_with({"model.bigram_buckets": n, "model.bigram_dim": 16}, f"buckets {n}") for n in (50, 60))
+        weights = self.folder / "w.safetensors"
+        self.ok("export", mine, "--init", 1, "--out", weights)
+        names = [weights, "bigram.embed.weight", "[50,16]", "model.bigram_buckets = 60"]
+        self.fails(65, names, "eval", other, "--weights", weights)
+        self.fails(65, names, "export", other, "--weights", weights, "--out", self.folder / "again")
+        self.assertFalse((self.folder / "again").exists())
+
+
 class Upstream(Case):
     SHAPE = {"model.vocab_size": 12, "model.width": 8, "model.heads": 2, "model.kv_heads": 1, "model.mlp_hidden": 12}
 
