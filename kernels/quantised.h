@@ -39,14 +39,22 @@ struct RowsView {
 /// Owner of such a matrix.
 class Quantised {
  public:
+  /// In `memory` from here on; null is the host's.
+  void place(Memory* memory) {
+    memory_ = memory;
+    planes_.place(memory, "int8 slices");
+    exponents_.place(memory, "exponents of slices");
+  }
   void resize(int64_t rows, int64_t columns, int bits) {
     rows_ = rows;
     columns_ = columns;
     bits_ = bits;
     stride_ = (columns + 63) / 64 * 64;
-    // Rows a multiple of 2 KiB apart would compete for the same few sets of the level-1 cache.
-    if (stride_ % 2048 == 0) stride_ += 64;
-    planes_.resize(static_cast<size_t>(rows * stride_) * slices_of_bits(bits));
+    // Rows a multiple of 2 KiB apart would compete for the same few sets of the level-1 cache of a CPU.
+    if (stride_ % 2048 == 0 && memory_ == nullptr) stride_ += 64;
+    // Three rows more on a device: cuBLASLt reads rows in fours.
+    const int64_t spare = memory_ == nullptr ? 0 : 3 * stride_;
+    planes_.resize(static_cast<size_t>(rows * stride_) * slices_of_bits(bits) + static_cast<size_t>(spare));
     exponents_.resize(static_cast<size_t>(rows));
   }
   int64_t rows() const { return rows_; }
@@ -66,6 +74,7 @@ class Quantised {
  private:
   int64_t rows_ = 0, columns_ = 0, stride_ = 0;
   int bits_ = 0;
+  Memory* memory_ = nullptr;
   Buffer<int8_t> planes_;
   Buffer<int32_t> exponents_;
 };

@@ -41,6 +41,28 @@ void Gpt::initialise(uint64_t seed) {
   for (auto& p : parameters_) FAIRWAY_CHECK(static_cast<bool>(normalise_vectors(*p)));
 }
 
+Status Gpt::use(kernels::Executor& executor) {
+  if (executor.memory() != nullptr && config_.qat != Qat::kNone) {
+    return Error{Errc::kUnavailable, "quantization.qat", "fake quantisation has no form for --device cuda yet; use --device cpu"};
+  }
+  FAIRWAY_TRY(tape_.use(executor));
+  for (auto* group : {&parameters_, &adapters_.parameters()}) {
+    for (auto& p : *group) p->use(executor);
+  }
+  return {};
+}
+
+void Gpt::download() {
+  for (auto& p : parameters_) p->download();
+}
+
+void Gpt::upload() {
+  for (auto& p : parameters_) {
+    p->upload();
+    p->changed();
+  }
+}
+
 ValueId Gpt::normalised(const char* label, ValueId in) {
   const ValueId out = tape_.add_value(config_.width);
   if (config_.hypersphere) {

@@ -37,6 +37,13 @@ class Gpt {
 
   Tape& tape() { return tape_; }
 
+  /// Parameters and passes belong to `executor`, which must outlive the model, from here on. Error kUnavailable, naming it, for what has no form for a device;
+  /// the model is then as before.
+  [[nodiscard]] Status use(kernels::Executor& executor);
+  /// Copies parameters to the host, or what the host has to the executor; nothing with the CPU's.
+  void download();
+  void upload();
+
  private:
   void build();
   ValueId embed();

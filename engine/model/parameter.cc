@@ -33,16 +33,30 @@ Parameter::Parameter(std::string name, std::vector<int64_t> shape, Group group, 
 }
 
 void Parameter::clear_gradient() {
-  gradient_.resize(static_cast<size_t>(count_));
+  if (gradient_.size() == 0) {
+    gradient_.resize(static_cast<size_t>(count_));
+    gradient_.zero();
+    gradient_.use(executor_->memory(), name_.c_str());
+  }
   gradient_.zero();
+}
+
+void Parameter::use(kernels::Executor& executor) {
+  executor_ = &executor;
+  value_.use(executor.memory(), name_.c_str());
+  if (gradient_.size() != 0) gradient_.use(executor.memory(), name_.c_str());
+  forward_ = {};
+  backward_ = {};
+  changed();
 }
 
 void Parameter::changed() { forward_ready_ = backward_ready_ = false; }
 
 Status Parameter::prepare(Qat qat) {
   const bool fake = qat != Qat::kNone && fake_quantised_;
+  FAIRWAY_CHECK(!fake || executor_->memory() == nullptr);  // Gpt::use refuses it
   if (forward_bits_ == 0 || (forward_ready_ && fake == effective_is_copy_)) return {};
-  const float* operand = value();
+  const float* operand = data();
   if (fake) {
     effective_.resize(static_cast<size_t>(count_));
     std::atomic<bool> finite{true};
@@ -56,7 +70,7 @@ Status Parameter::prepare(Qat qat) {
     operand = effective_.data();
   }
   effective_is_copy_ = fake;
-  if (!kernels::quantise_rows(operand, rows(), columns(), columns(), forward_bits_, forward_)) {
+  if (!executor_->quantise_rows(operand, rows(), columns(), columns(), forward_bits_, forward_)) {
     return Error{Errc::kData, name_, "the parameter is not finite"};
   }
   forward_ready_ = true;
@@ -66,8 +80,8 @@ Status Parameter::prepare(Qat qat) {
 
 Status Parameter::prepare_backward(int bits) {
   if (backward_ready_) return {};
-  const float* operand = effective_is_copy_ ? effective_.data() : value();
-  if (!kernels::quantise_columns(operand, rows(), columns(), columns(), bits, backward_)) {
+  const float* operand = effective_is_copy_ ? effective_.data() : data();
+  if (!executor_->quantise_columns(operand, rows(), columns(), columns(), bits, backward_)) {
     return Error{Errc::kData, name_, "the parameter is not finite"};
   }
   backward_ready_ = true;

@@ -1,4 +1,5 @@
-/// A named tensor being trained: its value, its gradient accumulator, and the quantised forms the products use.
+/// A named tensor being trained: its value, its gradient accumulator, and the quantised forms the products use; in the memory of an executor, with a
+/// copy on the host.
 #pragma once
 
 #include <memory>
@@ -7,7 +8,8 @@
 
 #include "engine/base/result.h"
 #include "engine/model/config.h"
-#include "kernels/matmul.h"
+#include "kernels/executor.h"
+#include "kernels/mirrored.h"
 
 namespace fairway::model {
 
@@ -58,12 +60,22 @@ class Parameter {
   int64_t rows() const { return shape_.empty() ? 1 : shape_[0]; }
   int64_t columns() const { return shape_.empty() ? 1 : count_ / shape_[0]; }
 
-  float* value() { return value_.data(); }
-  const float* value() const { return value_.data(); }
-  std::span<float> values() { return {value_.data(), static_cast<size_t>(count_)}; }
-  std::span<const float> values() const { return {value_.data(), static_cast<size_t>(count_)}; }
+  /// On the host, which may read them after `download` and change them before `upload`; with the CPU's executor both do nothing.
+  float* value() { return value_.host().data(); }
+  const float* value() const { return value_.host().data(); }
+  std::span<float> values() { return value_.host(); }
+  std::span<const float> values() const { return value_.host(); }
+  std::span<int64_t> gradients() { return gradient_.host(); }
+  /// Where the executor computes with them.
+  float* data() { return value_.data(); }
   int64_t* gradient() { return gradient_.data(); }
-  std::span<int64_t> gradients() { return {gradient_.data(), static_cast<size_t>(count_)}; }
+
+  /// Lies in the executor's memory from here on.
+  void use(kernels::Executor& executor);
+  void download() { value_.download(); }
+  void upload() { value_.upload(); }
+  void download_gradient() { gradient_.download(); }
+  void upload_gradient() { gradient_.upload(); }
 
   /// Allocates (training only) and clears the accumulator.
   void clear_gradient();
@@ -91,8 +103,10 @@ class Parameter {
   UnitVectors unit_vectors_ = UnitVectors::kNone;
   int forward_bits_ = 0;  ///< 0: never an operand of a product
   bool forward_ready_ = false, backward_ready_ = false, effective_is_copy_ = false;
-  kernels::Buffer<float> value_, effective_;
-  kernels::Buffer<int64_t> gradient_;
+  kernels::Executor* executor_ = &kernels::cpu_executor();
+  kernels::Mirrored<float> value_;
+  kernels::Mirrored<int64_t> gradient_;
+  kernels::Buffer<float> effective_;
   kernels::Quantised forward_, backward_;
 };
 

@@ -13,9 +13,7 @@
 
 #include "engine/base/result.h"
 #include "engine/model/config.h"
-#include "kernels/attention.h"
-#include "kernels/buffer.h"
-#include "kernels/quantised.h"
+#include "kernels/executor.h"
 
 namespace fairway::model {
 
@@ -94,6 +92,8 @@ class Op {
   virtual ~Op() = default;
   virtual Status forward(Tape& tape) = 0;
   virtual Status backward(Tape& tape) = 0;
+  /// True if every step goes through the tape's executor; else it runs on the CPU alone.
+  virtual bool runs_on_device() const { return false; }
   /// The tensor an error names, e.g. "blocks.3.attn".
   const std::string& label() const { return label_; }
 
@@ -110,6 +110,16 @@ inline constexpr const char* kGradientTooLarge = "a gradient term is not finite 
 
 class Tape {
  public:
+  /// Computes with `executor`, which must outlive the tape, from here on. Error kUnavailable, naming it, for an operation that has no form for a device.
+  [[nodiscard]] Status use(kernels::Executor& executor);
+  kernels::Executor& executor() { return *executor_; }
+  /// A buffer of an operation, in the executor's memory; contents are undefined unless the size was the same before.
+  template <class T>
+  void resize(kernels::Buffer<T>& buffer, int64_t count) {
+    buffer.place(executor_->memory(), running_ != nullptr ? running_->label().c_str() : "");
+    buffer.resize(static_cast<size_t>(count));
+  }
+
   ValueId add_value(int64_t width);
   void add_op(std::unique_ptr<Op> op) { ops_.push_back(std::move(op)); }
 
@@ -117,7 +127,11 @@ class Tape {
   [[nodiscard]] Status forward(const Batch& batch);
   [[nodiscard]] Status backward();
 
+  /// Its spans are the host's.
   const Batch& batch() const { return batch_; }
+  /// The batch's tokens, where the executor reads them.
+  const uint16_t* inputs() const { return inputs_; }
+  const uint16_t* targets() const { return targets_; }
   int64_t width(ValueId v) const { return values_[static_cast<size_t>(v)].width; }
   float* data(ValueId v) { return values_[static_cast<size_t>(v)].data.data(); }
   /// The gradient of a value during the backward pass of its producer.
@@ -129,8 +143,11 @@ class Tape {
   /// Releases the gradient once the producer has used it.
   void release_gradient(ValueId v);
 
-  /// nll of the last forward pass: (sequences, length - first_scored).
-  kernels::Buffer<float>& nll() { return nll_; }
+  /// nll of the last forward pass: (sequences, length - first_scored), where the executor computes.
+  float* nll_data() { return nll_.data(); }
+  int64_t nll_count() const { return static_cast<int64_t>(nll_.size()); }
+  /// The same on the host; waits for a device.
+  kernels::Buffer<float>& nll();
   /// Contents are gone when the next operation runs.
   ProductScratch& scratch() { return scratch_; }
 
@@ -141,13 +158,17 @@ class Tape {
     kernels::Buffer<float> gradient;
     bool has_gradient = false;
   };
-  kernels::Buffer<float> take_buffer(size_t count);
+  kernels::Buffer<float> take_buffer(int64_t count);
 
+  kernels::Executor* executor_ = &kernels::cpu_executor();
+  const Op* running_ = nullptr;
   Batch batch_;
+  const uint16_t *inputs_ = nullptr, *targets_ = nullptr;
+  kernels::Buffer<uint16_t> staged_inputs_, staged_targets_;
   std::vector<Value> values_;
   std::vector<std::unique_ptr<Op>> ops_;
   std::vector<kernels::Buffer<float>> pool_;
-  kernels::Buffer<float> nll_;
+  kernels::Buffer<float> nll_, host_nll_;
   ProductScratch scratch_;
 };
 

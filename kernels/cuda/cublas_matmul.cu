@@ -50,7 +50,7 @@ struct CublasMatmul::State {
   template <Products P>
   void run(const Slices& a, const Slices& b, Matrix<float> c) {
     // cuBLASLt counts columns first: its D (n, m) = B (k, n) turned times A (k, m), all with the contraction along memory ("TN"). n and the strides must be
-    // multiples of 4; the rows of B beyond the last (DeviceQuantised has room for them) give columns that nobody reads.
+    // multiples of 4; the rows of B beyond the last (Quantised has room for them) give columns that nobody reads.
     const int64_t m = a.rows, n = (b.rows + 3) / 4 * 4, k = a.stride;
     products.resize(static_cast<size_t>(KeptProducts<P>::kCount * m * n));
     const Layout of_b(CUDA_R_8I, k, n, b.stride), of_a(CUDA_R_8I, k, m, a.stride), of_d(CUDA_R_32I, n, m, n);
@@ -80,8 +80,8 @@ struct CublasMatmul::State {
 CublasMatmul::CublasMatmul(Device& device) : state_(std::make_unique<State>(device)) {}
 CublasMatmul::~CublasMatmul() = default;
 
-void CublasMatmul::exact_matmul(DeviceQuantised& a, DeviceQuantised& b, Products products, Matrix<float> c) {
-  const Slices x = a.view(), y = b.view();
+void CublasMatmul::exact_matmul(const kernels::Quantised& a, const kernels::Quantised& b, Products products, Matrix<float> c) {
+  const Slices x = slices_of(a), y = slices_of(b);
   FAIRWAY_CHECK(x.columns == y.columns && x.stride == y.stride && c.rows == x.rows && c.columns == y.rows);
   FAIRWAY_CHECK(a.bits() == kernels::bits_of_products(products) && b.bits() == a.bits());
   if (products == Products::kP3) return state_->run<Products::kP3>(x, y, c);

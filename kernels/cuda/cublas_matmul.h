@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "kernels/cuda/device.h"
 #include "kernels/cuda/matmul.h"
 
 namespace fairway::cuda {
@@ -16,7 +17,7 @@ class CublasMatmul {
   CublasMatmul& operator=(const CublasMatmul&) = delete;
 
   /// As cuda::exact_matmul. Never adds to an int32 in memory (beta is 0): such sums wrap without a word.
-  void exact_matmul(DeviceQuantised& a, DeviceQuantised& b, kernels::Products products, Matrix<float> c);
+  void exact_matmul(const kernels::Quantised& a, const kernels::Quantised& b, kernels::Products products, Matrix<float> c);
 
  private:
   struct State;

@@ -84,6 +84,8 @@ void Device::copy_to_host(void* to, const void* from, size_t bytes) {
   synchronise();
 }
 
+void Device::copy(void* to, const void* from, size_t bytes) { FAIRWAY_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_)); }
+
 void Device::zero(void* p, size_t bytes) { FAIRWAY_CUDA(cudaMemsetAsync(p, 0, bytes, stream_)); }
 
 }  // namespace fairway::cuda

@@ -1,5 +1,6 @@
 #include "kernels/cuda/bodies/elementwise.h"
 
+#include "kernels/cuda/bodies/turn.h"
 #include "kernels/cuda/start.cuh"
 
 namespace fairway::cuda {
@@ -9,6 +10,7 @@ template void start(Device&, const Elements<AddScaledChannels>&);
 template void start(Device&, const Elements<ScaleBy<Per::kChannel>>&);
 template void start(Device&, const Elements<ScaleBy<Per::kRow>>&);
 template void start(Device&, const Elements<ScaleBy<Per::kHead>>&);
+template void start(Device&, const Elements<ScaleBy<Per::kAll>>&);
 template void start(Device&, const Elements<Scale>&);
 template void start(Device&, const Elements<Add>&);
 template void start(Device&, const Elements<AddScaled>&);
@@ -31,5 +33,6 @@ template void start(Device&, const Elements<ParallelMuonUpdate>&);
 template void start(Device&, const Elements<NewtonSchulzInput>&);
 template void start(Device&, const Elements<NewtonSchulzPolynomial>&);
 template void start(Device&, const Elements<NewtonSchulzNext>&);
+template void start(Device&, const TurnMatrices&);
 
 }  // namespace fairway::cuda

@@ -11,6 +11,7 @@ template void start(Device&, const RowDot&);
 template void start(Device&, const SquareRows&);
 template void start(Device&, const SquareTotals&);
 template void start(Device&, const CrossEntropy&);
+template void start(Device&, const Elements<AddLoss>&);
 template void start(Device&, const AccumulateRows&);
 template void start(Device&, const Elements<Accumulate>&);
 template void start(Device&, const Elements<AccumulateGathered>&);

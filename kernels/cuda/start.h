@@ -5,9 +5,13 @@
 
 namespace fairway::cuda {
 
-/// Defined, in rows.cu and elementwise.cu, for the bodies of bodies/rows.h and for Elements of everything in
-/// bodies/elementwise.h; in functions.cu for bodies/functions.h.
+/// Defined, for every body that the engine and the tests launch, by the sources that instantiate it (start.cuh).
 template <class Body>
 void start(Device& device, const Body& body);
+
+template <class Body>
+void Device::launch(const Body& body) {
+  start(*this, body);
+}
 
 }  // namespace fairway::cuda

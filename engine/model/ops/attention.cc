@@ -1,7 +1,5 @@
 #include "engine/model/ops/attention.h"
 
-#include "kernels/attention.h"
-
 namespace fairway::model {
 namespace {
 
@@ -13,11 +11,11 @@ kernels::AttentionShape shape_of(const ModelConfig& c, const Batch& b) {
 
 Status Attention::forward(Tape& tape) {
   const Batch& b = tape.batch();
-  row_max_.resize(static_cast<size_t>(b.tokens() * config_.heads));
-  row_units_.resize(static_cast<size_t>(b.tokens() * config_.heads));
+  tape.resize(row_max_, b.tokens() * config_.heads);
+  tape.resize(row_units_, b.tokens() * config_.heads);
   kernels::AttentionForward a{shape_of(config_, b), tape.data(q_), tape.data(k_), tape.data(v_),
                               tape.data(out_),      row_max_.data(), row_units_.data()};
-  const bool ok = b.attention != nullptr ? b.attention->attend(label(), a) : kernels::attention_forward(a);
+  const bool ok = b.attention != nullptr ? b.attention->attend(label(), a) : tape.executor().attention_forward(a);
   if (!ok) return bad_value(kNotFinite);
   return {};
 }
@@ -31,7 +29,7 @@ Status Attention::backward(Tape& tape) {
       FAIRWAY_TRY(tape.contribute(q_, [&](float* dq) -> Status {
         kernels::AttentionBackward a{shape_of(config_, b), tape.data(q_),   tape.data(k_), tape.data(v_), dout,
                                      row_max_.data(),      row_units_.data(), dq,            dk,            dv};
-        if (!kernels::attention_backward(a)) return bad_value(kNotFinite);
+        if (!tape.executor().attention_backward(a)) return bad_value(kNotFinite);
         return {};
       }));
       tape.release_gradient(out_);

@@ -12,6 +12,7 @@ class ChannelScale : public Op {
       : Op(s.name()), s_(s), factor_(factor), in_(in), out_(out) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   Parameter& s_;

@@ -11,6 +11,7 @@ class Embedding : public Op {
   Embedding(Parameter& table, ValueId out) : Op(table.name()), table_(table), out_(out) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   Parameter& table_;

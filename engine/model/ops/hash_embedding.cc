@@ -1,8 +1,5 @@
 #include "engine/model/ops/hash_embedding.h"
 
-#include "kernels/accumulate.h"
-#include "kernels/elementwise.h"
-
 namespace fairway::model {
 
 Status HashEmbedding::forward(Tape& tape) {
@@ -19,25 +16,28 @@ Status HashEmbedding::forward(Tape& tape) {
     const uint64_t before = position > 1 ? b.inputs[t - 2] : 0u;
     trigrams_of_[t] = static_cast<uint16_t>(ops::trigram_bucket(position < 2, before, previous, b.inputs[t], buckets));
   }
+  kernels::Executor& x = tape.executor();
+  bigram_ids_ = x.stage(std::span<const uint16_t>(bigrams_), staged_bigrams_, "hashed tokens");
   if (!trigrams_) {
-    kernels::gather_rows(table_.value(), bigrams_.data(), tokens, width, tape.data(out_));
+    x.gather_rows(table_.data(), bigram_ids_, tokens, width, tape.data(out_));
     return {};
   }
-  bigram_rows_.resize(static_cast<size_t>(tokens * width));
-  trigram_rows_.resize(static_cast<size_t>(tokens * width));
-  kernels::gather_rows(table_.value(), bigrams_.data(), tokens, width, bigram_rows_.data());
-  kernels::gather_rows(table_.value(), trigrams_of_.data(), tokens, width, trigram_rows_.data());
-  kernels::add(bigram_rows_.data(), trigram_rows_.data(), tokens * width, tape.data(out_));
+  trigram_ids_ = x.stage(std::span<const uint16_t>(trigrams_of_), staged_trigrams_, "hashed tokens");
+  tape.resize(bigram_rows_, tokens * width);
+  tape.resize(trigram_rows_, tokens * width);
+  x.gather_rows(table_.data(), bigram_ids_, tokens, width, bigram_rows_.data());
+  x.gather_rows(table_.data(), trigram_ids_, tokens, width, trigram_rows_.data());
+  x.add(bigram_rows_.data(), trigram_rows_.data(), tokens * width, tape.data(out_));
   return {};
 }
 
 Status HashEmbedding::backward(Tape& tape) {
   const Batch& b = tape.batch();
   const float* dy = tape.gradient(out_);
-  auto scatter = [&](const std::vector<uint16_t>& ids) {
-    return kernels::accumulate_gathered(dy, ids.data(), b.tokens(), table_.columns(), b.term_limit, table_.gradient());
+  auto scatter = [&](const uint16_t* ids) {
+    return tape.executor().accumulate_gathered(dy, ids, b.tokens(), table_.columns(), b.term_limit, table_.gradient());
   };
-  if (!scatter(bigrams_) || (trigrams_ && !scatter(trigrams_of_))) return bad_value(kGradientTooLarge);
+  if (!scatter(bigram_ids_) || (trigrams_ && !scatter(trigram_ids_))) return bad_value(kGradientTooLarge);
   tape.release_gradient(out_);
   return {};
 }

@@ -17,6 +17,7 @@ class HashEmbedding : public Op {
       : Op(table.name()), table_(table), hash_(hash), trigrams_(trigrams), out_(out) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   Parameter& table_;
@@ -24,6 +25,8 @@ class HashEmbedding : public Op {
   bool trigrams_;
   ValueId out_;
   std::vector<uint16_t> bigrams_, trigrams_of_;
+  kernels::Buffer<uint16_t> staged_bigrams_, staged_trigrams_;
+  const uint16_t *bigram_ids_ = nullptr, *trigram_ids_ = nullptr;  ///< where the executor reads them
   kernels::Buffer<float> bigram_rows_, trigram_rows_;
 };
 

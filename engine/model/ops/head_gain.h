@@ -11,6 +11,7 @@ class HeadGain : public Op {
   HeadGain(Parameter& gain, ValueId in, ValueId out) : Op(gain.name()), gain_(gain), in_(in), out_(out) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   Parameter& gain_;

@@ -19,10 +19,11 @@ class HeadLoss : public Op {
       : Op("logits"), config_(config), table_(table), in_(in), extra_(extra), scale_(scale) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   /// The gradient of `scale`, and of the logits before it in place of that after it.
-  Status scale_backward(const Batch& batch);
+  Status scale_backward(Tape& tape);
   /// Logits of `rows` tokens from `token` on.
   Status logits(Tape& tape, int64_t token, int64_t rows);
   /// Their losses, or what the batch's sink makes of them; in training the logits become their gradient.
@@ -34,6 +35,7 @@ class HeadLoss : public Op {
   std::optional<ValueId> extra_;
   Parameter* scale_;
   kernels::Buffer<float> logits_;
+  kernels::Buffer<float> host_logits_;  ///< what a sink gets of a device
   kernels::Buffer<float> unscaled_, scales_;  ///< with `scale`: the logits before it (training), and factor * scale
 };
 

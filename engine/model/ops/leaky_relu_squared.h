@@ -10,6 +10,7 @@ class LeakyReluSquared : public Op {
   LeakyReluSquared(std::string label, float slope, ValueId in, ValueId out) : Op(std::move(label)), slope_(slope), in_(in), out_(out) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   float slope_;

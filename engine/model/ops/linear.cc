@@ -1,18 +1,16 @@
 #include "engine/model/ops/linear.h"
 
-#include "kernels/accumulate.h"
-
 namespace fairway::model {
 
 Status Linear::forward(Tape& tape) {
   ProductScratch& scratch = tape.scratch();
   const int64_t tokens = tape.batch().tokens(), in = tape.width(in_);
   const int bits = kernels::bits_of_products(config_.linear);
-  if (!kernels::quantise_rows(tape.data(in_), tokens, in, in, bits, scratch.rows)) return bad_value(kNotFinite);
+  if (!tape.executor().quantise_rows(tape.data(in_), tokens, in, in, bits, scratch.rows)) return bad_value(kNotFinite);
   for (Branch& b : branches_) {
     if (tape.batch().operands != nullptr) FAIRWAY_TRY(tape.batch().operands->see(*b.weight, tape.data(in_), tokens, in));
     FAIRWAY_TRY(b.weight->prepare(tape.batch().weights_seen_through(config_.qat)));
-    kernels::exact_matmul(scratch.rows, b.weight->forward_operand(), config_.linear, tape.data(b.out), tape.width(b.out));
+    tape.executor().exact_matmul(scratch.rows, b.weight->forward_operand(), config_.linear, tape.data(b.out), tape.width(b.out));
   }
   return {};
 }
@@ -21,21 +19,20 @@ Status Linear::backward(Tape& tape) {
   ProductScratch& scratch = tape.scratch();
   const int64_t tokens = tape.batch().tokens(), in = tape.width(in_);
   const int wgrad_bits = kernels::bits_of_products(config_.wgrad), dgrad_bits = kernels::bits_of_products(config_.dgrad);
-  if (!kernels::quantise_columns(tape.data(in_), tokens, in, in, wgrad_bits, scratch.columns)) return bad_value(kNotFinite);
+  if (!tape.executor().quantise_columns(tape.data(in_), tokens, in, in, wgrad_bits, scratch.columns)) return bad_value(kNotFinite);
   for (size_t i = branches_.size(); i-- > 0;) {
     Branch& b = branches_[i];
     const int64_t out = tape.width(b.out);
     const float* dy = tape.gradient(b.out);
-    if (!kernels::quantise_columns(dy, tokens, out, out, wgrad_bits, scratch.gradient_columns)) return bad_value(kNotFinite);
-    scratch.chunk_gradient.resize(static_cast<size_t>(out * in));
-    kernels::exact_matmul(scratch.gradient_columns, scratch.columns, config_.wgrad, scratch.chunk_gradient.data(), in);
-    if (!kernels::accumulate(scratch.chunk_gradient.data(), out * in, tape.batch().chunk_term_limit, b.weight->gradient())) {
+    if (!tape.executor().quantise_columns(dy, tokens, out, out, wgrad_bits, scratch.gradient_columns)) return bad_value(kNotFinite);
+    if (!tape.executor().exact_matmul_accumulate(scratch.gradient_columns, scratch.columns, config_.wgrad, tape.batch().chunk_term_limit,
+                                                 scratch.chunk_gradient, b.weight->gradient())) {
       return Error{Errc::kData, b.weight->name(), kGradientTooLarge};
     }
-    if (!kernels::quantise_rows(dy, tokens, out, out, dgrad_bits, scratch.gradient_rows)) return bad_value(kNotFinite);
+    if (!tape.executor().quantise_rows(dy, tokens, out, out, dgrad_bits, scratch.gradient_rows)) return bad_value(kNotFinite);
     FAIRWAY_TRY(b.weight->prepare_backward(dgrad_bits));
     FAIRWAY_TRY(tape.contribute(in_, [&](float* dx) -> Status {
-      kernels::exact_matmul(scratch.gradient_rows, b.weight->backward_operand(), config_.dgrad, dx, in);
+      tape.executor().exact_matmul(scratch.gradient_rows, b.weight->backward_operand(), config_.dgrad, dx, in);
       return {};
     }));
     tape.release_gradient(b.out);

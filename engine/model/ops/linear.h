@@ -21,6 +21,7 @@ class Linear : public Op {
       : Op(std::move(label)), config_(config), in_(in), branches_(std::move(branches)) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   const ModelConfig& config_;

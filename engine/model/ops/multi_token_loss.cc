@@ -1,34 +1,29 @@
 #include "engine/model/ops/multi_token_loss.h"
 
-#include <cstring>
-
-#include "kernels/accumulate.h"
-#include "kernels/elementwise.h"
-#include "kernels/rows.h"
-
 namespace fairway::model {
 
 Status MultiTokenLoss::forward(Tape& tape) {
   const Batch& b = tape.batch();
   const int64_t scored = b.length - ahead_, rows = b.sequences * scored, width = config_.width, vocab = config_.vocab_size;
   if (!b.training || scored <= 0) return {};
-  hidden_.resize(static_cast<size_t>(rows * width));
+  tape.resize(hidden_, rows * width);
   targets_.resize(static_cast<size_t>(rows));
   for (int64_t s = 0; s < b.sequences; ++s) {
-    std::memcpy(hidden_.data() + s * scored * width, tape.data(in_) + s * b.length * width, static_cast<size_t>(scored * width) * sizeof(float));
+    tape.executor().copy(tape.data(in_) + s * b.length * width, scored * width, hidden_.data() + s * scored * width);
     std::copy_n(b.targets.begin() + s * b.length + ahead_, scored, targets_.begin() + s * scored);
   }
+  const uint16_t* targets = tape.executor().stage(std::span<const uint16_t>(targets_), staged_targets_, "tokens");
   FAIRWAY_TRY(head_.prepare(Qat::kNone));
-  logits_.resize(static_cast<size_t>(rows * vocab));
-  nll_.resize(static_cast<size_t>(rows));
+  tape.resize(logits_, rows * vocab);
+  tape.resize(nll_, rows);
   auto& operand = tape.scratch().rows;
-  if (!kernels::quantise_rows(hidden_.data(), rows, width, width, kernels::bits_of_products(config_.head), operand)) return bad_value(kNotFinite);
-  kernels::exact_matmul(operand, head_.forward_operand(), config_.head, logits_.data(), vocab);
-  if (!kernels::cross_entropy(logits_.data(), rows, vocab, config_.logit_softcap, targets_.data(), nll_.data(), true)) {
+  if (!tape.executor().quantise_rows(hidden_.data(), rows, width, width, kernels::bits_of_products(config_.head), operand)) return bad_value(kNotFinite);
+  tape.executor().exact_matmul(operand, head_.forward_operand(), config_.head, logits_.data(), vocab);
+  if (!tape.executor().cross_entropy(logits_.data(), rows, vocab, config_.logit_softcap, targets, nll_.data(), true)) {
     return bad_value("a logit is not finite or a loss reaches 1024 nats");
   }
   const double factor = weight_ * (static_cast<double>(b.length) / static_cast<double>(scored));
-  kernels::scale(logits_.data(), static_cast<float>(factor), rows * vocab, logits_.data());
+  tape.executor().scale(logits_.data(), static_cast<float>(factor), rows * vocab, logits_.data());
   return {};
 }
 
@@ -38,23 +33,22 @@ Status MultiTokenLoss::backward(Tape& tape) {
   const int64_t scored = b.length - ahead_, rows = b.sequences * scored, width = config_.width, vocab = config_.vocab_size;
   if (scored <= 0) return {};
   const int wgrad_bits = kernels::bits_of_products(config_.wgrad), dgrad_bits = kernels::bits_of_products(config_.dgrad);
-  if (!kernels::quantise_columns(logits_.data(), rows, vocab, vocab, wgrad_bits, scratch.gradient_columns) ||
-      !kernels::quantise_columns(hidden_.data(), rows, width, width, wgrad_bits, scratch.columns)) {
+  if (!tape.executor().quantise_columns(logits_.data(), rows, vocab, vocab, wgrad_bits, scratch.gradient_columns) ||
+      !tape.executor().quantise_columns(hidden_.data(), rows, width, width, wgrad_bits, scratch.columns)) {
     return bad_value(kNotFinite);
   }
-  scratch.chunk_gradient.resize(static_cast<size_t>(vocab * width));
-  kernels::exact_matmul(scratch.gradient_columns, scratch.columns, config_.wgrad, scratch.chunk_gradient.data(), width);
-  if (!kernels::accumulate(scratch.chunk_gradient.data(), vocab * width, b.chunk_term_limit, head_.gradient())) {
+  if (!tape.executor().exact_matmul_accumulate(scratch.gradient_columns, scratch.columns, config_.wgrad, b.chunk_term_limit, scratch.chunk_gradient,
+                                               head_.gradient())) {
     return bad_value(kGradientTooLarge);
   }
-  if (!kernels::quantise_rows(logits_.data(), rows, vocab, vocab, dgrad_bits, scratch.rows)) return bad_value(kNotFinite);
+  if (!tape.executor().quantise_rows(logits_.data(), rows, vocab, vocab, dgrad_bits, scratch.rows)) return bad_value(kNotFinite);
   FAIRWAY_TRY(head_.prepare_backward(dgrad_bits));
-  gradient_.resize(static_cast<size_t>(rows * width));
-  kernels::exact_matmul(scratch.rows, head_.backward_operand(), config_.dgrad, gradient_.data(), width);
+  tape.resize(gradient_, rows * width);
+  tape.executor().exact_matmul(scratch.rows, head_.backward_operand(), config_.dgrad, gradient_.data(), width);
   return tape.contribute(in_, [&](float* dh) -> Status {
-    std::memset(dh, 0, static_cast<size_t>(b.tokens() * width) * sizeof(float));
+    tape.executor().zero(dh, b.tokens() * width);
     for (int64_t s = 0; s < b.sequences; ++s) {
-      std::memcpy(dh + s * b.length * width, gradient_.data() + s * scored * width, static_cast<size_t>(scored * width) * sizeof(float));
+      tape.executor().copy(gradient_.data() + s * scored * width, scored * width, dh + s * b.length * width);
     }
     return {};
   });

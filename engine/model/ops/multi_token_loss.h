@@ -18,6 +18,7 @@ class MultiTokenLoss : public Op {
       : Op(head.name()), config_(config), head_(head), ahead_(ahead), weight_(weight), in_(in) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   const ModelConfig& config_;
@@ -27,6 +28,7 @@ class MultiTokenLoss : public Op {
   ValueId in_;
   kernels::Buffer<float> hidden_, logits_, nll_, gradient_;
   std::vector<uint16_t> targets_;
+  kernels::Buffer<uint16_t> staged_targets_;
 };
 
 }  // namespace fairway::model

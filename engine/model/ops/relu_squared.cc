@@ -1,18 +1,16 @@
 #include "engine/model/ops/relu_squared.h"
 
-#include "kernels/elementwise.h"
-
 namespace fairway::model {
 
 Status ReluSquared::forward(Tape& tape) {
-  kernels::relu_squared(tape.data(in_), tape.batch().tokens() * tape.width(in_), tape.data(out_));
+  tape.executor().relu_squared(tape.data(in_), tape.batch().tokens() * tape.width(in_), tape.data(out_));
   return {};
 }
 
 Status ReluSquared::backward(Tape& tape) {
   const float* dh = tape.gradient(out_);
   FAIRWAY_TRY(tape.contribute(in_, [&](float* da) -> Status {
-    kernels::relu_squared_backward(tape.data(in_), dh, tape.batch().tokens() * tape.width(in_), da);
+    tape.executor().relu_squared_backward(tape.data(in_), dh, tape.batch().tokens() * tape.width(in_), da);
     return {};
   }));
   tape.release_gradient(out_);

@@ -10,6 +10,7 @@ class ReluSquared : public Op {
   ReluSquared(std::string label, ValueId in, ValueId out) : Op(std::move(label)), in_(in), out_(out) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   ValueId in_, out_;

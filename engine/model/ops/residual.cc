@@ -1,13 +1,10 @@
 #include "engine/model/ops/residual.h"
 
-#include "kernels/accumulate.h"
-#include "kernels/elementwise.h"
-
 namespace fairway::model {
 
 Status ResidualMix::forward(Tape& tape) {
   const int64_t n = tape.width(out_);
-  kernels::mix(tape.data(x_), tape.data(x0_), mix_.value(), mix_.value() + n, tape.batch().tokens(), n, tape.data(out_));
+  tape.executor().mix(tape.data(x_), tape.data(x0_), mix_.data(), mix_.data() + n, tape.batch().tokens(), n, tape.data(out_));
   return {};
 }
 
@@ -15,16 +12,16 @@ Status ResidualMix::backward(Tape& tape) {
   const Batch& b = tape.batch();
   const int64_t n = tape.width(out_), tokens = b.tokens();
   const float* du = tape.gradient(out_);
-  if (!kernels::accumulate_products(du, tape.data(x_), tokens, n, b.term_limit, mix_.gradient()) ||
-      !kernels::accumulate_products(du, tape.data(x0_), tokens, n, b.term_limit, mix_.gradient() + n)) {
+  if (!tape.executor().accumulate_products(du, tape.data(x_), tokens, n, b.term_limit, mix_.gradient()) ||
+      !tape.executor().accumulate_products(du, tape.data(x0_), tokens, n, b.term_limit, mix_.gradient() + n)) {
     return bad_value(kGradientTooLarge);
   }
   FAIRWAY_TRY(tape.contribute(x0_, [&](float* dx0) -> Status {
-    kernels::scale_channels(du, mix_.value() + n, tokens, n, dx0);
+    tape.executor().scale_channels(du, mix_.data() + n, tokens, n, dx0);
     return {};
   }));
   FAIRWAY_TRY(tape.contribute(x_, [&](float* dx) -> Status {
-    kernels::scale_channels(du, mix_.value(), tokens, n, dx);
+    tape.executor().scale_channels(du, mix_.data(), tokens, n, dx);
     return {};
   }));
   tape.release_gradient(out_);
@@ -33,7 +30,7 @@ Status ResidualMix::backward(Tape& tape) {
 
 Status ScaledAdd::forward(Tape& tape) {
   const int64_t n = tape.width(out_);
-  kernels::scaled_add(tape.data(x_), scale_.value() + row_ * n, tape.data(a_), tape.batch().tokens(), n, tape.data(out_));
+  tape.executor().scaled_add(tape.data(x_), scale_.data() + row_ * n, tape.data(a_), tape.batch().tokens(), n, tape.data(out_));
   return {};
 }
 
@@ -41,11 +38,11 @@ Status ScaledAdd::backward(Tape& tape) {
   const Batch& b = tape.batch();
   const int64_t n = tape.width(out_), tokens = b.tokens();
   const float* dy = tape.gradient(out_);
-  if (!kernels::accumulate_products(dy, tape.data(a_), tokens, n, b.term_limit, scale_.gradient() + row_ * n)) {
+  if (!tape.executor().accumulate_products(dy, tape.data(a_), tokens, n, b.term_limit, scale_.gradient() + row_ * n)) {
     return bad_value(kGradientTooLarge);
   }
   FAIRWAY_TRY(tape.contribute(a_, [&](float* da) -> Status {
-    kernels::scale_channels(dy, scale_.value() + row_ * n, tokens, n, da);
+    tape.executor().scale_channels(dy, scale_.data() + row_ * n, tokens, n, da);
     return {};
   }));
   tape.contribute_copy(x_, dy);

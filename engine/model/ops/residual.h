@@ -12,6 +12,7 @@ class ResidualMix : public Op {
   ResidualMix(Parameter& mix, ValueId x, ValueId x0, ValueId out) : Op(mix.name()), mix_(mix), x_(x), x0_(x0), out_(out) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   Parameter& mix_;
@@ -25,6 +26,7 @@ class ScaledAdd : public Op {
       : Op(scale.name()), scale_(scale), row_(row), x_(x), a_(a), out_(out) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   Parameter& scale_;

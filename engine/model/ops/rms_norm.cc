@@ -1,13 +1,11 @@
 #include "engine/model/ops/rms_norm.h"
 
-#include "kernels/rows.h"
-
 namespace fairway::model {
 
 Status RmsNorm::forward(Tape& tape) {
   const int64_t rows = tape.batch().tokens() * (tape.width(in_) / group_);
-  factor_.resize(static_cast<size_t>(rows));
-  if (!kernels::rms_norm(tape.data(in_), rows, group_, tape.data(out_), factor_.data())) return bad_value(kNotFinite);
+  tape.resize(factor_, rows);
+  if (!tape.executor().rms_norm(tape.data(in_), rows, group_, tape.data(out_), factor_.data())) return bad_value(kNotFinite);
   return {};
 }
 
@@ -15,7 +13,7 @@ Status RmsNorm::backward(Tape& tape) {
   const int64_t rows = tape.batch().tokens() * (tape.width(in_) / group_);
   const float* dy = tape.gradient(out_);
   FAIRWAY_TRY(tape.contribute(in_, [&](float* dx) -> Status {
-    if (!kernels::rms_norm_backward(dy, tape.data(out_), factor_.data(), rows, group_, dx)) return bad_value(kNotFinite);
+    if (!tape.executor().rms_norm_backward(dy, tape.data(out_), factor_.data(), rows, group_, dx)) return bad_value(kNotFinite);
     return {};
   }));
   tape.release_gradient(out_);

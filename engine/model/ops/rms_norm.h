@@ -10,6 +10,7 @@ class RmsNorm : public Op {
   RmsNorm(std::string label, ValueId in, ValueId out, int64_t group) : Op(std::move(label)), in_(in), out_(out), group_(group) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   ValueId in_, out_;

@@ -20,17 +20,21 @@ class Rope : public Op {
       : Op(std::move(label)), in_(in), out_(out), heads_(heads), angles_(angles) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   /// The table's row of `position` in windows of the batch's length; it reaches `count` positions further.
-  const float* table_from(const Batch& b, int64_t position, int64_t count);
+  const float* table_from(Tape& tape, int64_t position, int64_t count);
 
   ValueId in_, out_;
   int64_t heads_;
   Angles angles_;
   int64_t table_length_ = 0;   ///< positions the table holds
   int64_t table_window_ = 0;   ///< window length its base belongs to; 0: any
-  kernels::Buffer<float> table_;
+  kernels::Buffer<float> table_;  ///< on the host
+  kernels::Buffer<float> staged_;
+  const float* read_from_ = nullptr;  ///< the table where `table_memory_` has it
+  kernels::Memory* table_memory_ = nullptr;
 };
 
 }  // namespace fairway::model

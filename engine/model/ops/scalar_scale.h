@@ -13,6 +13,7 @@ class ScalarScale : public Op {
   ScalarScale(Parameter& s, ValueId in, ValueId out) : Op(s.name()), s_(s), in_(in), out_(out) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   Parameter& s_;
@@ -25,6 +26,7 @@ class ScalarAdd : public Op {
   ScalarAdd(Parameter& s, ValueId x, ValueId a, ValueId out) : Op(s.name()), s_(s), x_(x), a_(a), out_(out) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   Parameter& s_;

@@ -1,18 +1,16 @@
 #include "engine/model/ops/scale.h"
 
-#include "kernels/elementwise.h"
-
 namespace fairway::model {
 
 Status Scale::forward(Tape& tape) {
-  kernels::scale(tape.data(in_), s_, tape.batch().tokens() * tape.width(in_), tape.data(out_));
+  tape.executor().scale(tape.data(in_), s_, tape.batch().tokens() * tape.width(in_), tape.data(out_));
   return {};
 }
 
 Status Scale::backward(Tape& tape) {
   const float* dy = tape.gradient(out_);
   FAIRWAY_TRY(tape.contribute(in_, [&](float* dx) -> Status {
-    kernels::scale(dy, s_, tape.batch().tokens() * tape.width(in_), dx);
+    tape.executor().scale(dy, s_, tape.batch().tokens() * tape.width(in_), dx);
     return {};
   }));
   tape.release_gradient(out_);

@@ -10,6 +10,7 @@ class Scale : public Op {
   Scale(std::string label, float s, ValueId in, ValueId out) : Op(std::move(label)), s_(s), in_(in), out_(out) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   float s_;

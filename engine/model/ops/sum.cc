@@ -1,11 +1,9 @@
 #include "engine/model/ops/sum.h"
 
-#include "kernels/elementwise.h"
-
 namespace fairway::model {
 
 Status Sum::forward(Tape& tape) {
-  kernels::add(tape.data(a_), tape.data(b_), tape.batch().tokens() * tape.width(out_), tape.data(out_));
+  tape.executor().add(tape.data(a_), tape.data(b_), tape.batch().tokens() * tape.width(out_), tape.data(out_));
   return {};
 }
 

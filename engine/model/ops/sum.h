@@ -10,6 +10,7 @@ class Sum : public Op {
   Sum(std::string label, ValueId a, ValueId b, ValueId out) : Op(std::move(label)), a_(a), b_(b), out_(out) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   ValueId a_, b_, out_;

@@ -1,13 +1,11 @@
 #include "engine/model/ops/value_residual.h"
 
 #include "engine/model/ops/token_terms.h"
-#include "kernels/elementwise.h"
 
 namespace fairway::model {
 
 Status ValueResidual::forward(Tape& tape) {
-  kernels::mix_scalars(tape.data(v0_), lambda_.value()[0], tape.data(v_), lambda_.value()[1], tape.batch().tokens() * tape.width(out_),
-                       tape.data(out_));
+  tape.executor().mix_scalars(tape.data(v0_), tape.data(v_), lambda_.data(), tape.batch().tokens() * tape.width(out_), tape.data(out_));
   return {};
 }
 
@@ -15,13 +13,13 @@ Status ValueResidual::backward(Tape& tape) {
   const int64_t width = tape.width(out_), count = tape.batch().tokens() * width;
   const float* dy = tape.gradient(out_);
   for (const auto& [input, row] : {std::pair{v0_, 0}, std::pair{v_, 1}}) {
-    if (const char* wrong = accumulate_token_dots(tape.batch(), dy, tape.data(input), width, terms_, lambda_.gradient() + row)) {
+    if (const char* wrong = accumulate_token_dots(tape, dy, tape.data(input), width, terms_, lambda_.gradient() + row)) {
       return bad_value(wrong);
     }
   }
   for (const auto& [input, row] : {std::pair{v_, 1}, std::pair{v0_, 0}}) {
     FAIRWAY_TRY(tape.contribute(input, [&, row = row](float* dx) -> Status {
-      kernels::scale(dy, lambda_.value()[row], count, dx);
+      tape.executor().scale_by(dy, lambda_.data() + row, count, dx);
       return {};
     }));
   }

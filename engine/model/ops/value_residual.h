@@ -11,6 +11,7 @@ class ValueResidual : public Op {
   ValueResidual(Parameter& lambda, ValueId v0, ValueId v, ValueId out) : Op(lambda.name()), lambda_(lambda), v0_(v0), v_(v), out_(out) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   Parameter& lambda_;

@@ -29,13 +29,15 @@ struct Elements {
 };
 
 /// Where the second factor of an element stands: one per channel, per row, per head or one for all.
-enum class Per { kChannel, kRow, kHead };
+enum class Per { kChannel, kRow, kHead, kAll };
 
 /// Of element i in rows of n: its channel; its row; or, in rows of `heads` heads of n values, its head.
 template <Per kPer>
 struct Index {
   int64_t n, heads = 1;
-  FAIRWAY_HD_MEMBER int64_t of(int64_t i) const { return kPer == Per::kChannel ? i % n : kPer == Per::kRow ? i / n : i / n % heads; }
+  FAIRWAY_HD_MEMBER int64_t of(int64_t i) const {
+    return kPer == Per::kAll ? 0 : kPer == Per::kChannel ? i % n : kPer == Per::kRow ? i / n : i / n % heads;
+  }
 };
 
 /// u = m0 x + m1 x0, per channel.
@@ -96,26 +98,21 @@ struct Add {
 
 /// y = x + s a, one s.
 struct AddScaled {
-  const float* x;
-  float s;
-  const float* a;
+  const float *x, *s, *a;
   float* y;
   template <class G>
   FAIRWAY_BODY void operator()(G& g, int64_t i) const {
-    g.store(y + i, ops::add_scaled(g.load(x + i), s, g.load(a + i)));
+    g.store(y + i, ops::add_scaled(g.load(x + i), g.load(s), g.load(a + i)));
   }
 };
 
-/// y = s0 a + s1 b.
+/// y = s[0] a + s[1] b.
 struct MixScalars {
-  const float* a;
-  float s0;
-  const float* b;
-  float s1;
+  const float *a, *b, *s;
   float* y;
   template <class G>
   FAIRWAY_BODY void operator()(G& g, int64_t i) const {
-    g.store(y + i, ops::mixed(g.load(a + i), s0, g.load(b + i), s1));
+    g.store(y + i, ops::mixed(g.load(a + i), g.load(s), g.load(b + i), g.load(s + 1)));
   }
 };
 

@@ -248,6 +248,17 @@ struct CrossEntropy {
   }
 };
 
+/// Adds an nll to the loss in its units; one beyond the limit was reported by CrossEntropy. An Element of Elements.
+struct AddLoss {
+  const float* nll;
+  int64_t* sum;
+  template <class G>
+  FAIRWAY_BODY void operator()(G& g, int64_t i) const {
+    const float loss = g.load(nll + i);
+    if (num::absolute(loss) < num::kLossLimit) g.atomic_add(sum, num::loss_units(loss));
+  }
+};
+
 /// One term of a gradient into its accumulator, unless it is beyond the limit (a NaN is).
 template <class G>
 FAIRWAY_BODY bool term_within(G& g, float term, float limit, uint32_t* failure) {

@@ -3,6 +3,7 @@
 #include "kernels/accumulate.h"
 #include "kernels/cuda/cublas_matmul.h"
 #include "kernels/cuda/matmul.h"
+#include "kernels/cuda/start.h"
 #include "kernels/matmul.h"
 
 namespace fairway::cuda {
@@ -23,7 +24,7 @@ class DeviceMatmulOnGpu : public test::OnDevice {
     kernels::exact_matmul_batched(qa, qb, count, products, expected.data());
 
     auto on_a = upload(a), on_b = upload(b);
-    DeviceQuantised da(device()), db(device());
+    kernels::Quantised da, db;
     quantise_rows(device(), {on_a.data(), count * m, k, k}, bits, da);
     quantise_rows(device(), {on_b.data(), count * n, k, k}, bits, db);
     auto c = room<float>(count * m * n);
@@ -87,7 +88,7 @@ TEST_F(DeviceMatmulOnGpu, TwoStreamsAndTwoRunsGiveTheSameBits) {
     DeviceBuffer<float> on_a(*d, "a"), on_b(*d, "b"), c(*d, "c", 512 * 768);
     on_a.upload(a.data(), a.size());
     on_b.upload(b.data(), b.size());
-    DeviceQuantised da(*d), db(*d);
+    kernels::Quantised da, db;
     quantise_rows(*d, {on_a.data(), 512, 512, 512}, 14, da);
     quantise_rows(*d, {on_b.data(), 768, 512, 512}, 14, db);
     exact_matmul(*d, da, db, Products::kP3, {c.data(), 512, 768, 768});

@@ -179,6 +179,8 @@ TEST(DeviceElements, GiveTheBitsOfTheCpu) {
   Simulation s(24);
   const float *in = s.input(x), *other = s.input(a), *c0 = s.input(s0), *c1 = s.input(s1), *angles = s.input(table);
   const uint16_t* rows = s.input(ids);
+  const Floats trained = {-0.3f, 0.3f, 0.9f};
+  const float* scalars = s.input(trained);
   Floats got(count), expected(count);
   float* out = s.output(got);
   const auto check = [&](const char* name, int64_t elements, const auto& element, const auto& cpu) {
@@ -192,10 +194,11 @@ TEST(DeviceElements, GiveTheBitsOfTheCpu) {
   check("scale_channels", count, ScaleBy<Per::kChannel>{in, c0, {n}, out}, [&] { kernels::scale_channels(in, c0, kTokens, n, e); });
   check("scale_rows", count, ScaleBy<Per::kRow>{in, c0, {n}, out}, [&] { kernels::scale_rows(in, c0, kTokens, n, e); });
   check("scale_heads", count, ScaleBy<Per::kHead>{in, c0, {kDim, kHeads}, out}, [&] { kernels::scale_heads(in, c0, kTokens, kHeads, kDim, e); });
+  check("scale_by", count, ScaleBy<Per::kAll>{in, scalars, {count}, out}, [&] { kernels::scale(in, -0.3f, count, e); });
   check("scale", count, Scale{in, 1.7f, out}, [&] { kernels::scale(in, 1.7f, count, e); });
   check("add", count, Add{in, other, out}, [&] { kernels::add(in, other, count, e); });
-  check("add_scaled", count, AddScaled{in, -0.3f, other, out}, [&] { kernels::add_scaled(in, -0.3f, other, count, e); });
-  check("mix_scalars", count, MixScalars{in, 0.3f, other, 0.9f, out}, [&] { kernels::mix_scalars(in, 0.3f, other, 0.9f, count, e); });
+  check("add_scaled", count, AddScaled{in, scalars, other, out}, [&] { kernels::add_scaled(in, -0.3f, other, count, e); });
+  check("mix_scalars", count, MixScalars{in, other, scalars + 1, out}, [&] { kernels::mix_scalars(in, 0.3f, other, 0.9f, count, e); });
   check("add_to", count, Add{out, other, out}, [&] { kernels::add_to(other, count, e); });
   check("relu", count, ReluSquared{in, out}, [&] { kernels::relu_squared(in, count, e); });
   check("relu backward", count, ReluSquaredBackward{in, other, out}, [&] { kernels::relu_squared_backward(in, other, count, e); });

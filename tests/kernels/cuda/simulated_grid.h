@@ -13,6 +13,7 @@
 #include <array>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <memory>
 #include <numeric>
 #include <random>
@@ -79,8 +80,22 @@ class Simulation {
     r.writable = !std::is_const_v<T>;
     r.bytes.resize(count * sizeof(T));
     for (Byte& b : r.bytes) b.defined = defined;
-    regions_.push_back(std::move(r));
+    regions_[r.begin] = std::move(r);
     return data;
+  }
+  /// Memory that a launch may no longer touch.
+  void forget(const void* data) { regions_.erase(reinterpret_cast<uintptr_t>(data)); }
+  /// The host read or wrote `size` bytes between launches; false, and a finding, if they are not within one piece of memory, or read before they were written.
+  bool host_access(const void* p, size_t size, bool writes) {
+    const uintptr_t at = reinterpret_cast<uintptr_t>(p);
+    Region* r = region_of(at, size);
+    if (r == nullptr) return found("a copy outside memory"), false;
+    for (size_t i = 0; i < size; ++i) {
+      Byte& b = r->bytes[at - r->begin + i];
+      if (!writes && !b.defined) return found("a copy of memory that nobody wrote"), false;
+      if (writes) b.defined = true;
+    }
+    return true;
   }
   template <class T>
   const T* input(const std::vector<T>& v) { return memory(v.data(), v.size()); }
@@ -180,13 +195,12 @@ class Simulation {
   }
 
   Region* region_of(uintptr_t at, size_t size) {
-    for (Region* r : {&shared_}) {
-      if (at >= r->begin && at + size <= r->end) return r;
-    }
-    for (Region& r : regions_) {
-      if (at >= r.begin && at + size <= r.end) return &r;
-    }
-    return nullptr;
+    const auto holds = [&](const Region& r) { return at >= r.begin && at + size <= r.end; };
+    if (holds(shared_)) return &shared_;
+    auto after = regions_.upper_bound(at);
+    if (after == regions_.begin()) return nullptr;
+    Region& r = std::prev(after)->second;
+    return holds(r) ? &r : nullptr;
   }
 
   Place here() const {
@@ -340,7 +354,7 @@ class Simulation {
   };
   std::mt19937_64 random_;
   std::string problem_;
-  std::vector<Region> regions_;
+  std::map<uintptr_t, Region> regions_;  ///< by their begin; they do not overlap
   Region shared_;
   std::vector<Line> shared_memory_;
   std::vector<Fiber> fibers_;

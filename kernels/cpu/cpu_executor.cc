@@ -1,0 +1,113 @@
+#include "kernels/accumulate.h"
+#include "kernels/elementwise.h"
+#include "kernels/executor.h"
+#include "kernels/num/exact_sum.h"
+#include "kernels/rows.h"
+
+namespace fairway::kernels {
+namespace {
+
+class CpuExecutor final : public Executor {
+ public:
+  Memory* memory() override { return nullptr; }
+  bool sound() override { return true; }
+  void watch(bool) override {}
+
+  bool quantise_rows(const float* x, int64_t rows, int64_t columns, int64_t ld, int bits, Quantised& out) override {
+    return kernels::quantise_rows(x, rows, columns, ld, bits, out);
+  }
+  bool quantise_columns(const float* x, int64_t rows, int64_t columns, int64_t ld, int bits, Quantised& out) override {
+    return kernels::quantise_columns(x, rows, columns, ld, bits, out);
+  }
+  void exact_matmul(const Quantised& a, const Quantised& b, Products products, float* c, int64_t ldc) override {
+    kernels::exact_matmul(a, b, products, c, ldc);
+  }
+  bool exact_matmul_accumulate(const Quantised& a, const Quantised& b, Products products, float limit,
+                               Buffer<float>& product, int64_t* acc) override {
+    product.resize(static_cast<size_t>(a.rows() * b.rows()));
+    kernels::exact_matmul(a, b, products, product.data(), b.rows());
+    return kernels::accumulate(product.data(), a.rows() * b.rows(), limit, acc);
+  }
+
+  bool attention_forward(const AttentionForward& a) override { return kernels::attention_forward(a); }
+  bool attention_backward(const AttentionBackward& a) override { return kernels::attention_backward(a); }
+
+  bool rms_norm(const float* x, int64_t rows, int64_t n, float* y, float* r) override {
+    return kernels::rms_norm(x, rows, n, y, r);
+  }
+  bool rms_norm_backward(const float* dy, const float* y, const float* r, int64_t rows, int64_t n, float* dx) override {
+    return kernels::rms_norm_backward(dy, y, r, rows, n, dx);
+  }
+  bool row_dot(const float* a, const float* b, int64_t rows, int64_t n, float* out) override {
+    return kernels::row_dot(a, b, rows, n, out);
+  }
+  bool cross_entropy(float* logits, int64_t rows, int64_t vocab, float cap, const uint16_t* targets, float* nll,
+                     bool gradient) override {
+    return kernels::cross_entropy(logits, rows, vocab, cap, targets, nll, gradient);
+  }
+  void add_losses(const float* nll, int64_t count, int64_t* sum) override {
+    for (int64_t i = 0; i < count; ++i) *sum += num::loss_units(nll[i]);
+  }
+
+  bool accumulate_products(const float* a, const float* b, int64_t rows, int64_t n, float limit,
+                           int64_t* acc) override {
+    return kernels::accumulate_products(a, b, rows, n, limit, acc);
+  }
+  bool accumulate_rows(const float* a, int64_t rows, int64_t n, float limit, int64_t* acc) override {
+    return kernels::accumulate_rows(a, rows, n, limit, acc);
+  }
+  bool accumulate_gathered(const float* g, const uint16_t* ids, int64_t rows, int64_t n, float limit,
+                           int64_t* acc) override {
+    return kernels::accumulate_gathered(g, ids, rows, n, limit, acc);
+  }
+
+  void mix(const float* x, const float* x0, const float* m0, const float* m1, int64_t rows, int64_t n,
+           float* u) override {
+    kernels::mix(x, x0, m0, m1, rows, n, u);
+  }
+  void scaled_add(const float* x, const float* s, const float* a, int64_t rows, int64_t n, float* y) override {
+    kernels::scaled_add(x, s, a, rows, n, y);
+  }
+  void scale_channels(const float* x, const float* s, int64_t rows, int64_t n, float* y) override {
+    kernels::scale_channels(x, s, rows, n, y);
+  }
+  void scale_heads(const float* x, const float* g, int64_t tokens, int64_t heads, int64_t head_dim, float* y) override {
+    kernels::scale_heads(x, g, tokens, heads, head_dim, y);
+  }
+  void scale(const float* x, float s, int64_t count, float* y) override { kernels::scale(x, s, count, y); }
+  void scale_by(const float* x, const float* s, int64_t count, float* y) override { kernels::scale(x, *s, count, y); }
+  void add(const float* x, const float* a, int64_t count, float* y) override { kernels::add(x, a, count, y); }
+  void add_scaled(const float* x, const float* s, const float* a, int64_t count, float* y) override {
+    kernels::add_scaled(x, *s, a, count, y);
+  }
+  void mix_scalars(const float* a, const float* b, const float* s, int64_t count, float* y) override {
+    kernels::mix_scalars(a, s[0], b, s[1], count, y);
+  }
+  void add_to(const float* x, int64_t count, float* y) override { kernels::add_to(x, count, y); }
+  void relu_squared(const float* a, int64_t count, float* h) override { kernels::relu_squared(a, count, h); }
+  void relu_squared_backward(const float* a, const float* dh, int64_t count, float* da) override {
+    kernels::relu_squared_backward(a, dh, count, da);
+  }
+  void leaky_relu_squared(const float* a, float slope, int64_t count, float* h) override {
+    kernels::leaky_relu_squared(a, slope, count, h);
+  }
+  void leaky_relu_squared_backward(const float* a, float slope, const float* dh, int64_t count, float* da) override {
+    kernels::leaky_relu_squared_backward(a, slope, dh, count, da);
+  }
+  void rope(float* x, int64_t tokens, int64_t length, int64_t heads, int64_t head_dim, int64_t width,
+            const float* table, bool backward) override {
+    kernels::rope(x, tokens, length, heads, head_dim, width, table, backward);
+  }
+  void gather_rows(const float* table, const uint16_t* ids, int64_t tokens, int64_t n, float* y) override {
+    kernels::gather_rows(table, ids, tokens, n, y);
+  }
+};
+
+}  // namespace
+
+Executor& cpu_executor() {
+  static CpuExecutor executor;
+  return executor;
+}
+
+}  // namespace fairway::kernels

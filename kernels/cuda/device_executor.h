@@ -1,0 +1,152 @@
+/// The executor of a queue (device.h): each call starts the bodies of the same name.
+///
+/// Calls are queued and return true; what bodies reported is learned by `sound`, or, after `watch(true)`, by the call
+/// itself.
+#pragma once
+
+#include <utility>
+
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/bodies/elementwise.h"
+#include "kernels/cuda/bodies/rows.h"
+#include "kernels/cuda/matmul.h"
+#include "kernels/executor.h"
+
+namespace fairway::cuda {
+
+template <class Queue>
+class DeviceExecutor final : public kernels::Executor {
+ public:
+  /// Makes a queue from the arguments and keeps it.
+  template <class... Arguments>
+  explicit DeviceExecutor(Arguments&&... arguments)
+      : queue_(std::forward<Arguments>(arguments)...), attention_(queue_), maxima_(queue_, "column maxima") {}
+
+  Queue& queue() { return queue_; }
+
+  kernels::Memory* memory() override { return &queue_; }
+  bool sound() override { return queue_.take_failure() == 0; }
+  void watch(bool every_call) override { watching_ = every_call; }
+
+  bool quantise_rows(const float* x, int64_t rows, int64_t columns, int64_t ld, int bits,
+                     kernels::Quantised& out) override {
+    cuda::quantise_rows(queue_, {x, rows, columns, ld}, bits, out);
+    return done();
+  }
+  bool quantise_columns(const float* x, int64_t rows, int64_t columns, int64_t ld, int bits,
+                        kernels::Quantised& out) override {
+    cuda::quantise_columns(queue_, {x, rows, columns, ld}, bits, out, maxima_);
+    return done();
+  }
+  void exact_matmul(const kernels::Quantised& a, const kernels::Quantised& b, Products products, float* c,
+                    int64_t ldc) override {
+    cuda::exact_matmul(queue_, a, b, products, {c, a.rows(), b.rows(), ldc});
+  }
+  bool exact_matmul_accumulate(const kernels::Quantised& a, const kernels::Quantised& b, Products products, float limit,
+                               kernels::Buffer<float>&, int64_t* acc) override {
+    cuda::exact_matmul_accumulate(queue_, a, b, products, limit, {acc, a.rows(), b.rows(), b.rows()});
+    return done();
+  }
+
+  bool attention_forward(const kernels::AttentionForward& a) override {
+    cuda::attention_forward(queue_, a, attention_);
+    return done();
+  }
+  bool attention_backward(const kernels::AttentionBackward& a) override {
+    cuda::attention_backward(queue_, a, attention_);
+    return done();
+  }
+
+  bool rms_norm(const float* x, int64_t rows, int64_t n, float* y, float* r) override {
+    return start(RmsNorm{x, rows, n, y, r, failure()});
+  }
+  bool rms_norm_backward(const float* dy, const float* y, const float* r, int64_t rows, int64_t n, float* dx) override {
+    return start(RmsNormBackward{dy, y, r, rows, n, dx, failure()});
+  }
+  bool row_dot(const float* a, const float* b, int64_t rows, int64_t n, float* out) override {
+    return start(RowDot{a, b, rows, n, out, failure()});
+  }
+  bool cross_entropy(float* logits, int64_t rows, int64_t vocab, float cap, const uint16_t* targets, float* nll,
+                     bool gradient) override {
+    return start(CrossEntropy{logits, rows, vocab, cap, targets, nll, gradient, failure()});
+  }
+  void add_losses(const float* nll, int64_t count, int64_t* sum) override { elements(count, AddLoss{nll, sum}); }
+
+  bool accumulate_products(const float* a, const float* b, int64_t rows, int64_t n, float limit,
+                           int64_t* acc) override {
+    return start(AccumulateRows{a, b, rows, n, limit, acc, failure()});
+  }
+  bool accumulate_rows(const float* a, int64_t rows, int64_t n, float limit, int64_t* acc) override {
+    return start(AccumulateRows{a, nullptr, rows, n, limit, acc, failure()});
+  }
+  bool accumulate_gathered(const float* g, const uint16_t* ids, int64_t rows, int64_t n, float limit,
+                           int64_t* acc) override {
+    elements(rows * n, AccumulateGathered{g, ids, n, limit, acc, failure()});
+    return done();
+  }
+
+  void mix(const float* x, const float* x0, const float* m0, const float* m1, int64_t rows, int64_t n,
+           float* u) override {
+    elements(rows * n, MixChannels{x, x0, m0, m1, n, u});
+  }
+  void scaled_add(const float* x, const float* s, const float* a, int64_t rows, int64_t n, float* y) override {
+    elements(rows * n, AddScaledChannels{x, s, a, n, y});
+  }
+  void scale_channels(const float* x, const float* s, int64_t rows, int64_t n, float* y) override {
+    elements(rows * n, ScaleBy<Per::kChannel>{x, s, {n}, y});
+  }
+  void scale_heads(const float* x, const float* g, int64_t tokens, int64_t heads, int64_t head_dim, float* y) override {
+    elements(tokens * heads * head_dim, ScaleBy<Per::kHead>{x, g, {head_dim, heads}, y});
+  }
+  void scale(const float* x, float s, int64_t count, float* y) override { elements(count, Scale{x, s, y}); }
+  void scale_by(const float* x, const float* s, int64_t count, float* y) override {
+    elements(count, ScaleBy<Per::kAll>{x, s, {count}, y});
+  }
+  void add(const float* x, const float* a, int64_t count, float* y) override { elements(count, Add{x, a, y}); }
+  void add_scaled(const float* x, const float* s, const float* a, int64_t count, float* y) override {
+    elements(count, AddScaled{x, s, a, y});
+  }
+  void mix_scalars(const float* a, const float* b, const float* s, int64_t count, float* y) override {
+    elements(count, MixScalars{a, b, s, y});
+  }
+  void add_to(const float* x, int64_t count, float* y) override { elements(count, Add{y, x, y}); }
+  void relu_squared(const float* a, int64_t count, float* h) override { elements(count, ReluSquared{a, h}); }
+  void relu_squared_backward(const float* a, const float* dh, int64_t count, float* da) override {
+    elements(count, ReluSquaredBackward{a, dh, da});
+  }
+  void leaky_relu_squared(const float* a, float slope, int64_t count, float* h) override {
+    elements(count, LeakyReluSquared{a, slope, h});
+  }
+  void leaky_relu_squared_backward(const float* a, float slope, const float* dh, int64_t count, float* da) override {
+    elements(count, LeakyReluSquaredBackward{a, slope, dh, da});
+  }
+  void rope(float* x, int64_t tokens, int64_t length, int64_t heads, int64_t head_dim, int64_t width,
+            const float* table, bool backward) override {
+    const int64_t pairs = tokens * heads * (width / 2);
+    if (backward) return elements(pairs, Rope<true>{x, length, heads, head_dim, width, table});
+    elements(pairs, Rope<false>{x, length, heads, head_dim, width, table});
+  }
+  void gather_rows(const float* table, const uint16_t* ids, int64_t tokens, int64_t n, float* y) override {
+    elements(tokens * n, GatherRows{table, ids, n, y});
+  }
+
+ private:
+  uint32_t* failure() const { return queue_.failure(); }
+  bool done() { return !watching_ || sound(); }
+  template <class Body>
+  bool start(const Body& body) {
+    queue_.launch(body);
+    return done();
+  }
+  template <class Element>
+  void elements(int64_t count, const Element& element) {
+    queue_.launch(Elements<Element>{count, element});
+  }
+
+  Queue queue_;
+  AttentionScratch attention_;
+  kernels::Buffer<uint32_t> maxima_;
+  bool watching_ = false;
+};
+
+}  // namespace fairway::cuda

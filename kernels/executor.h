@@ -1,0 +1,109 @@
+/// Who computes: the functions of kernels/*.h as one interface, with a form for the CPU and one for a device.
+///
+/// Goal: the engine says what is to be computed once, and never learns where its memory lies. The CPU's form forwards
+/// to the functions of kernels/*.h, whose contracts hold here too; a device's queues kernels with the same bits.
+/// Non-goal: a formula; a choice per element (every call is one whole operation).
+///
+/// All pointers are to memory() unless said otherwise. What a function of kernels/*.h returns as false, a device may
+/// learn later: calls return true then, and `sound` tells. After `watch(true)` every call waits and tells at once, so
+/// that the operation can be named.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/attention.h"
+#include "kernels/buffer.h"
+#include "kernels/matmul.h"
+
+namespace fairway::kernels {
+
+class Executor {
+ public:
+  virtual ~Executor() = default;
+  /// Where its buffers lie; null is the host's memory.
+  virtual Memory* memory() = 0;
+  /// True unless a call since the last `sound` met what it cannot use. Waits for the device.
+  [[nodiscard]] virtual bool sound() = 0;
+  virtual void watch(bool every_call) = 0;
+
+  // kernels/matmul.h
+  [[nodiscard]] virtual bool quantise_rows(const float* x, int64_t rows, int64_t columns, int64_t ld, int bits,
+                                           Quantised& out) = 0;
+  [[nodiscard]] virtual bool quantise_columns(const float* x, int64_t rows, int64_t columns, int64_t ld, int bits,
+                                              Quantised& out) = 0;
+  virtual void exact_matmul(const Quantised& a, const Quantised& b, Products products, float* c, int64_t ldc) = 0;
+  /// exact_matmul to (M, N) without gaps, then `accumulate`. `product` is working memory.
+  [[nodiscard]] virtual bool exact_matmul_accumulate(const Quantised& a, const Quantised& b, Products products,
+                                                     float limit, Buffer<float>& product, int64_t* acc) = 0;
+
+  // kernels/attention.h
+  [[nodiscard]] virtual bool attention_forward(const AttentionForward& a) = 0;
+  [[nodiscard]] virtual bool attention_backward(const AttentionBackward& a) = 0;
+
+  // kernels/rows.h
+  [[nodiscard]] virtual bool rms_norm(const float* x, int64_t rows, int64_t n, float* y, float* r) = 0;
+  [[nodiscard]] virtual bool rms_norm_backward(const float* dy, const float* y, const float* r, int64_t rows, int64_t n,
+                                               float* dx) = 0;
+  [[nodiscard]] virtual bool row_dot(const float* a, const float* b, int64_t rows, int64_t n, float* out) = 0;
+  [[nodiscard]] virtual bool cross_entropy(float* logits, int64_t rows, int64_t vocab, float cap,
+                                           const uint16_t* targets, float* nll, bool gradient) = 0;
+  /// sum += the nll in units of 2^-26 (NUMERICS.md, "Loss").
+  virtual void add_losses(const float* nll, int64_t count, int64_t* sum) = 0;
+
+  // kernels/accumulate.h
+  [[nodiscard]] virtual bool accumulate_products(const float* a, const float* b, int64_t rows, int64_t n, float limit,
+                                                 int64_t* acc) = 0;
+  [[nodiscard]] virtual bool accumulate_rows(const float* a, int64_t rows, int64_t n, float limit, int64_t* acc) = 0;
+  [[nodiscard]] virtual bool accumulate_gathered(const float* g, const uint16_t* ids, int64_t rows, int64_t n,
+                                                 float limit, int64_t* acc) = 0;
+
+  // kernels/elementwise.h; a trained scalar is passed by address, since the host may not hold its value
+  virtual void mix(const float* x, const float* x0, const float* m0, const float* m1, int64_t rows, int64_t n,
+                   float* u) = 0;
+  virtual void scaled_add(const float* x, const float* s, const float* a, int64_t rows, int64_t n, float* y) = 0;
+  virtual void scale_channels(const float* x, const float* s, int64_t rows, int64_t n, float* y) = 0;
+  virtual void scale_heads(const float* x, const float* g, int64_t tokens, int64_t heads, int64_t head_dim,
+                           float* y) = 0;
+  virtual void scale(const float* x, float s, int64_t count, float* y) = 0;
+  virtual void scale_by(const float* x, const float* s, int64_t count, float* y) = 0;
+  virtual void add(const float* x, const float* a, int64_t count, float* y) = 0;
+  virtual void add_scaled(const float* x, const float* s, const float* a, int64_t count, float* y) = 0;
+  /// y = s[0] a + s[1] b.
+  virtual void mix_scalars(const float* a, const float* b, const float* s, int64_t count, float* y) = 0;
+  virtual void add_to(const float* x, int64_t count, float* y) = 0;
+  virtual void relu_squared(const float* a, int64_t count, float* h) = 0;
+  virtual void relu_squared_backward(const float* a, const float* dh, int64_t count, float* da) = 0;
+  virtual void leaky_relu_squared(const float* a, float slope, int64_t count, float* h) = 0;
+  virtual void leaky_relu_squared_backward(const float* a, float slope, const float* dh, int64_t count, float* da) = 0;
+  virtual void rope(float* x, int64_t tokens, int64_t length, int64_t heads, int64_t head_dim, int64_t width,
+                    const float* table, bool backward) = 0;
+  virtual void gather_rows(const float* table, const uint16_t* ids, int64_t tokens, int64_t n, float* y) = 0;
+
+  /// to[i] = from[i]; the two must not overlap.
+  void copy(const float* from, int64_t count, float* to) {
+    const size_t bytes = static_cast<size_t>(count) * sizeof(float);
+    if (bytes == 0) return;
+    if (Memory* m = memory(); m != nullptr) return m->copy(to, from, bytes);
+    std::memcpy(to, from, bytes);
+  }
+  void zero(float* x, int64_t count) {
+    const size_t bytes = static_cast<size_t>(count) * sizeof(float);
+    if (bytes == 0) return;
+    if (Memory* m = memory(); m != nullptr) return m->zero(x, bytes);
+    std::memset(x, 0, bytes);
+  }
+  /// What the host holds, for the executor to read: the same place, or a copy in `buffer`.
+  template <class T>
+  const T* stage(std::span<const T> host, Buffer<T>& buffer, const char* what) {
+    if (memory() == nullptr) return host.data();
+    buffer.place(memory(), what);
+    buffer.upload(host.data(), host.size());
+    return buffer.data();
+  }
+};
+
+/// The CPU's, without state: any number of threads may use it.
+Executor& cpu_executor();
+
+}  // namespace fairway::kernels
