@@ -15,6 +15,7 @@
 #include "kernels/attention.h"
 #include "kernels/buffer.h"
 #include "kernels/matmul.h"
+#include "kernels/ops/adam.h"
 
 namespace fairway::kernels {
 
@@ -79,6 +80,25 @@ class Executor {
   virtual void rope(float* x, int64_t tokens, int64_t length, int64_t heads, int64_t head_dim, int64_t width,
                     const float* table, bool backward) = 0;
   virtual void gather_rows(const float* table, const uint16_t* ids, int64_t tokens, int64_t n, float* y) = 0;
+
+  // kernels/optimizers.h, kernels/newton_schulz.h; gradients and weights
+  virtual void accumulated_mean(const int64_t* acc, int64_t count, float divisor, float* g) = 0;
+  virtual void round_to_bf16(float* x, int64_t count) = 0;
+  [[nodiscard]] virtual bool all_finite(const float* x, int64_t count) = 0;
+  virtual void adam(const float* g, bool bf16, const ops::AdamStep& step, int64_t count, float* m, float* v,
+                    float* w) = 0;
+  virtual void muon_momentum(float mu, bool bf16, int64_t count, float* u, float* momentum) = 0;
+  [[nodiscard]] virtual bool newton_schulz(float* u, int64_t count, int64_t rows, int64_t columns, int64_t steps,
+                                           Products products) = 0;
+  virtual void muon_update(const float* u, float shape_factor, float lr, float decay_before, float decay_after,
+                           int64_t count, float* w) = 0;
+  virtual void parallel_muon_update(const float* u, float scaled_lr, float decay, int64_t count, float* w) = 0;
+  /// The sum of squares over all `parts` (kernels::SumOfSquares) into `total`, on the host; waits for a device. False
+  /// if a value is not finite.
+  [[nodiscard]] virtual bool sum_of_squares(std::span<const std::span<const float>> parts, double& total) = 0;
+  virtual void add_worker(const float* g, bool bf16, double unit, int64_t count, int64_t* sum) = 0;
+  virtual void worker_mean(const int64_t* sum, int32_t exponent, float workers, int64_t count, float* g) = 0;
+  virtual void average(const float* w, float decay, float rest, int64_t count, float* ema) = 0;
 
   /// to[i] = from[i]; the two must not overlap.
   void copy(const float* from, int64_t count, float* to) {

@@ -1,4 +1,5 @@
-/// Element-by-element steps of optimizers and weight averages (NUMERICS.md, "Adam", "Muon", "Clipping per worker", "Averages").
+/// Element-by-element steps of optimizers and weight averages (NUMERICS.md, "Adam", "Muon", "Clipping per worker",
+/// "Averages").
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,8 @@ void adam(const float* g, bool bf16, const ops::AdamStep& step, int64_t count, f
 void muon_momentum(float mu, bool bf16, int64_t count, float* u, float* momentum);
 
 /// w after Muon's update u' (ops/muon.h).
-void muon_update(const float* u, float shape_factor, float lr, float decay_before, float decay_after, int64_t count, float* w);
+void muon_update(const float* u, float shape_factor, float lr, float decay_before, float decay_after, int64_t count,
+                 float* w);
 void parallel_muon_update(const float* u, float scaled_lr, float decay, int64_t count, float* w);
 
 /// sum[i] += g[i], rounded to bf16 first with `bf16`, in units of 1 / `unit` (ops/worker_mean.h).

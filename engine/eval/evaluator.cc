@@ -10,6 +10,9 @@ Result<Scores> evaluate(model::Gpt& model, const EvalRun& run) {
   setup.seq_len = run.config.seq_len;
   Harness harness(std::move(setup));
   FAIRWAY_ASSIGN(auto procedure, make_procedure(run.config, model, predictions, harness.document_starts()));
+  if (procedure->learns() && model.tape().executor().memory() != nullptr) {
+    return Error{Errc::kUnavailable, "eval.procedure", "evaluations that learn have no form for --device cuda yet; use --device cpu"};
+  }
   if (run.trace.sink) {
     TraceHeader header = trace_header(run.config, model);
     header.config_sha256 = run.trace.config_sha256;

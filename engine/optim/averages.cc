@@ -2,16 +2,9 @@
 
 #include <algorithm>
 
-#include "kernels/cpu/parallel.h"
 #include "kernels/elementwise.h"
-#include "kernels/ops/averages.h"
 
 namespace fairway::optim {
-namespace {
-
-constexpr int64_t kElements = 16384;
-
-}  // namespace
 
 Averages::Averages(const AverageConfig& config, model::Gpt& model) : config_(config) {
   const bool ema = config.ema_decay > 0.0, snapshots = config.snapshot_every > 0;
@@ -28,7 +21,29 @@ Averages::Averages(const AverageConfig& config, model::Gpt& model) : config_(con
 
 void Averages::begin() {
   for (Slot& s : slots_) {
-    if (s.ema.size() != 0) std::copy_n(s.parameter->value(), s.parameter->count(), s.ema.data());
+    if (s.ema.size() != 0) executor_->copy(s.parameter->data(), s.parameter->count(), s.ema.data());
+  }
+}
+
+void Averages::use(kernels::Executor& executor) {
+  executor_ = &executor;
+  for (Slot& s : slots_) {
+    s.ema.use(executor.memory(), "the moving average");
+    s.sum.use(executor.memory(), "the sum of snapshots");
+  }
+}
+
+void Averages::download() {
+  for (Slot& s : slots_) {
+    s.ema.download();
+    s.sum.download();
+  }
+}
+
+void Averages::upload() {
+  for (Slot& s : slots_) {
+    s.ema.upload();
+    s.sum.upload();
   }
 }
 
@@ -37,14 +52,11 @@ void Averages::update(double multiplier, int64_t completed_steps) {
   const bool snapshot = config_.snapshot_every > 0 && completed_steps % config_.snapshot_every == 0 &&
                         completed_steps >= config_.snapshot_from && (config_.snapshot_below <= 0.0 || multiplier < config_.snapshot_below);
   for (Slot& s : slots_) {
-    const float* w = s.parameter->value();
-    float *ema = s.ema.data(), *sum = s.sum.data();
+    const int64_t count = s.parameter->count();
+    const float* w = s.parameter->data();
     const bool has_ema = s.ema.size() != 0;
-    const float* taken = config_.snapshots_of_ema && has_ema ? ema : w;
-    kernels::parallel_ranges(s.parameter->count(), kElements, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; has_ema && i < end; ++i) ema[i] = ops::ema_element(ema[i], w[i], decay, rest);
-      for (int64_t i = begin; snapshot && i < end; ++i) sum[i] = ops::snapshot_element(sum[i], taken[i]);
-    });
+    if (has_ema) executor_->average(w, decay, rest, count, s.ema.data());
+    if (snapshot) executor_->add_to(config_.snapshots_of_ema && has_ema ? s.ema.data() : w, count, s.sum.data());
   }
   if (snapshot) count_ += 1.0f;
 }
@@ -54,8 +66,9 @@ bool Averages::apply() {
   if (config_.final_weights == FinalWeights::kSnapshots && count_ == 0.0f) return false;
   for (Slot& s : slots_) {
     float* w = s.parameter->value();
+    const std::span<const float> ema = s.ema.host(), sum = s.sum.host();
     for (int64_t i = 0; i < s.parameter->count(); ++i) {
-      w[i] = config_.final_weights == FinalWeights::kEma ? s.ema.data()[i] : s.sum.data()[i] / count_;
+      w[i] = config_.final_weights == FinalWeights::kEma ? ema[static_cast<size_t>(i)] : sum[static_cast<size_t>(i)] / count_;
     }
     if (s.parameter->bf16()) kernels::round_to_bf16(s.parameter->values());
     s.parameter->changed();
@@ -66,8 +79,8 @@ bool Averages::apply() {
 std::vector<StateTensor> Averages::state() {
   std::vector<StateTensor> tensors;
   for (Slot& s : slots_) {
-    if (s.ema.size() != 0) tensors.push_back({s.parameter->name() + ".ema", s.ema});
-    if (s.sum.size() != 0) tensors.push_back({s.parameter->name() + ".snapshots", s.sum});
+    if (s.ema.size() != 0) tensors.push_back({s.parameter->name() + ".ema", s.ema.host()});
+    if (s.sum.size() != 0) tensors.push_back({s.parameter->name() + ".snapshots", s.sum.host()});
   }
   if (config_.snapshot_every > 0) tensors.push_back({"snapshots.count", std::span(&count_, 1)});
   return tensors;

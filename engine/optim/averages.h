@@ -34,17 +34,22 @@ class Averages {
   void begin();
   /// After a step: EMA = decay EMA + (1 - decay) W; snapshots as configured.
   void update(double multiplier, int64_t completed_steps);
-  /// Puts the configured average in place of the weights, rounded to the storage of each tensor. Without a snapshot, snapshots leave the
-  /// weights as they are; returns false then.
+  /// On the host: puts the configured average in place of the weights, rounded to the storage of each tensor. Without a snapshot, snapshots leave
+  /// the weights as they are; returns false then.
   bool apply();
+  /// As for Optimizer.
+  void use(kernels::Executor& executor);
+  void download();
+  void upload();
   std::vector<StateTensor> state();
 
  private:
   struct Slot {
     model::Parameter* parameter;
-    kernels::Buffer<float> ema, sum;
+    kernels::Mirrored<float> ema, sum;
   };
   AverageConfig config_;
+  kernels::Executor* executor_ = &kernels::cpu_executor();
   std::vector<Slot> slots_;
   float count_ = 0.0f;  ///< snapshots taken; kept as a tensor of the state
 };

@@ -3,7 +3,7 @@
 #include <atomic>
 #include <bit>
 
-#include "engine/optim/wide_form.h"
+#include "kernels/cpu/wide_form.h"
 #include "kernels/num/float_bits.h"
 #include "kernels/rows.h"
 
@@ -60,7 +60,7 @@ class Solver {
 }  // namespace
 
 bool mud(float* u, int64_t rows, int64_t columns, int64_t passes, kernels::Products products, MudScratch& scratch) {
-  return in_wide_form(u, rows, columns, scratch.turned, [&](float* q, int64_t m, int64_t n) {
+  return kernels::in_wide_form(u, rows, columns, scratch.turned, [&](float* q, int64_t m, int64_t n) {
     for (int64_t pass = 0; pass < passes; ++pass) {
       if (!normalise_rows(q, m, n)) return false;
       if (!kernels::quantise_rows(q, m, n, n, kernels::bits_of_products(products), scratch.rows)) return false;

@@ -1,33 +1,31 @@
 #include "engine/optim/optimizer.h"
 
+#include <algorithm>
+
 #include "engine/model/unit_vectors.h"
-#include "kernels/accumulate.h"
 #include "kernels/cpu/parallel.h"
-#include "kernels/elementwise.h"
 #include "kernels/num/scalar64.h"
-#include "kernels/ops/adam.h"
-#include "kernels/ops/muon.h"
 #include "kernels/ops/worker_mean.h"
-#include "kernels/rows.h"
 
 namespace fairway::optim {
-namespace {
 
-constexpr int64_t kElements = 16384;
-
-}  // namespace
+using model::Group;
 
 Optimizer::Optimizer(const OptimizerConfig& config, model::Gpt& model) : config_(config), averages_(config.averages, model) {
   for (auto& p : model.parameters()) {
     Slot slot;
     slot.parameter = p.get();
     const size_t count = static_cast<size_t>(p->count());
-    slot.gradient.resize(count);
     slot.first.resize(count);
     slot.first.zero();
-    if (p->group() != model::Group::kMatrix) {
+    if (p->group() != Group::kMatrix) {
       slot.second.resize(count);
       slot.second.zero();
+    } else {
+      const auto same = [&](const Shape& s) { return s.rows == p->rows() && s.columns == p->columns(); };
+      auto shape = std::find_if(shapes_.begin(), shapes_.end(), same);
+      if (shape == shapes_.end()) shape = shapes_.insert(shape, Shape{p->rows(), p->columns(), {}});
+      shape->slots.push_back(slots_.size());
     }
     if (config.clip_scope == ClipScope::kWorker) {
       slot.worker_sum.resize(count);
@@ -35,23 +33,74 @@ Optimizer::Optimizer(const OptimizerConfig& config, model::Gpt& model) : config_
     }
     slots_.push_back(std::move(slot));
   }
+  place_gradients();
+}
+
+void Optimizer::place_gradients() {
+  size_t total = 0;
+  for (const Slot& s : slots_) total += static_cast<size_t>((s.parameter->count() + 15) / 16 * 16);  // each begins at a multiple of 64 bytes
+  gradients_.place(executor_->memory(), "mean gradients");
+  gradients_.resize(total);
+  float* at = gradients_.data();
+  for (const Shape& shape : shapes_) {
+    for (size_t i : shape.slots) {
+      slots_[i].gradient = at;
+      at += slots_[i].parameter->count();
+    }
+    at += (16 - (at - gradients_.data()) % 16) % 16;
+  }
+  for (Slot& s : slots_) {
+    if (s.parameter->group() == Group::kMatrix) continue;
+    s.gradient = at;
+    at += (s.parameter->count() + 15) / 16 * 16;
+  }
+}
+
+Status Optimizer::use(kernels::Executor& executor) {
+  if (executor.memory() != nullptr && config_.whitening != Whitening::kNewtonSchulz) {
+    return Error{Errc::kUnavailable, "optimizer.whitening", "MUD has no form for --device cuda yet; use --device cpu"};
+  }
+  executor_ = &executor;
+  for (Slot& s : slots_) {
+    const char* name = s.parameter->name().c_str();
+    s.first.use(executor.memory(), name);
+    s.second.use(executor.memory(), name);
+    s.worker_sum.use(executor.memory(), name);
+  }
+  place_gradients();
+  averages_.use(executor);
+  return {};
+}
+
+void Optimizer::download() {
+  for (Slot& s : slots_) {
+    s.first.download();
+    s.second.download();
+  }
+  averages_.download();
+}
+
+void Optimizer::upload() {
+  for (Slot& s : slots_) {
+    s.first.upload();
+    s.second.upload();
+  }
+  averages_.upload();
 }
 
 std::vector<StateTensor> Optimizer::state() {
   std::vector<StateTensor> tensors;
   for (Slot& s : slots_) {
-    const bool matrix = s.parameter->group() == model::Group::kMatrix;
-    tensors.push_back({s.parameter->name() + (matrix ? ".momentum" : ".adam_m"), s.first});
-    if (!matrix) tensors.push_back({s.parameter->name() + ".adam_v", s.second});
+    const bool matrix = s.parameter->group() == Group::kMatrix;
+    tensors.push_back({s.parameter->name() + (matrix ? ".momentum" : ".adam_m"), s.first.host()});
+    if (!matrix) tensors.push_back({s.parameter->name() + ".adam_v", s.second.host()});
   }
   for (StateTensor& t : averages_.state()) tensors.push_back(std::move(t));
   return tensors;
 }
 
 void Optimizer::mean_gradients(int64_t tokens) {
-  for (Slot& s : slots_) {
-    kernels::accumulated_mean(s.parameter->gradient(), s.parameter->count(), static_cast<float>(tokens), s.gradient.data());
-  }
+  for (Slot& s : slots_) executor_->accumulated_mean(s.parameter->gradient(), s.parameter->count(), static_cast<float>(tokens), s.gradient);
 }
 
 Status Optimizer::step(int64_t step, double multiplier, int64_t tokens) {
@@ -65,77 +114,107 @@ Status Optimizer::take_worker(int64_t tokens) {
   mean_gradients(tokens);
   FAIRWAY_TRY(clip());
   const double unit = ops::worker_unit(config_.grad_clip_norm);
-  for (Slot& s : slots_) {
-    const bool bf16 = parallel_muon(s);
-    const float* g = s.gradient.data();
-    int64_t* sum = s.worker_sum.data();
-    kernels::parallel_ranges(s.parameter->count(), kElements, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) sum[i] += ops::worker_units(bf16 ? num::round_to_bf16(g[i]) : g[i], unit);
-    });
-  }
+  for (Slot& s : slots_) executor_->add_worker(s.gradient, parallel_muon(s), unit, s.parameter->count(), s.worker_sum.data());
   return {};
 }
 
 Status Optimizer::step_of_workers(int64_t step, double multiplier, int64_t workers) {
   const int32_t exponent = ops::worker_exponent(config_.grad_clip_norm);
-  const float count = static_cast<float>(workers);
   for (Slot& s : slots_) {
-    float* g = s.gradient.data();
-    int64_t* sum = s.worker_sum.data();
-    kernels::parallel_ranges(s.parameter->count(), kElements, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) g[i] = num::grid_value(sum[i], exponent) / count;
-    });
+    executor_->worker_mean(s.worker_sum.data(), exponent, static_cast<float>(workers), s.parameter->count(), s.gradient);
     s.worker_sum.zero();
   }
   return update(step, multiplier);
 }
 
 Status Optimizer::update(int64_t step, double multiplier) {
-  // Matrices are independent, and one core per matrix keeps it in that core's cache through all iterations.
-  std::vector<Slot*> matrices;
+  FAIRWAY_TRY(executor_->memory() == nullptr ? matrices_one_by_one(step, multiplier) : matrices_by_shape(step, multiplier));
+  const auto not_finite = [](const Slot& s) {
+    return Error{Errc::kData, s.parameter->name(), "the parameter is not finite after the update; lower its learning rate"};
+  };
   for (Slot& s : slots_) {
-    if (s.parameter->group() == model::Group::kMatrix) matrices.push_back(&s);
-  }
-  std::vector<Status> updated(matrices.size());
-  kernels::parallel_for(static_cast<int64_t>(matrices.size()), [&](int64_t i) {
-    updated[static_cast<size_t>(i)] = muon(*matrices[static_cast<size_t>(i)], step, multiplier);
-  });
-  for (Status& status : updated) FAIRWAY_TRY(std::move(status));
-  for (Slot& s : slots_) {
-    if (s.parameter->group() != model::Group::kMatrix) FAIRWAY_TRY(adam(s, step, multiplier));
-    if (!kernels::all_finite(s.parameter->values())) {
-      return Error{Errc::kData, s.parameter->name(), "the parameter is not finite after the update; lower its learning rate"};
-    }
+    if (s.parameter->group() != Group::kMatrix) adam(s, step, multiplier);
+    if (!executor_->all_finite(s.parameter->data(), s.parameter->count())) return not_finite(s);
     s.parameter->changed();
     FAIRWAY_TRY(model::normalise_vectors(*s.parameter));
+  }
+  if (!executor_->sound()) {
+    // A device tells late: whose value it was is asked again, one by one.
+    executor_->watch(true);
+    for (Slot& s : slots_) {
+      if (!executor_->all_finite(s.parameter->data(), s.parameter->count())) return not_finite(s);
+    }
+    FAIRWAY_CHECK(false);
   }
   averages_.update(multiplier, step + 1);
   return {};
 }
 
-Status Optimizer::clip() {
-  kernels::SumOfSquares squares;
+Status Optimizer::matrices_one_by_one(int64_t step, double multiplier) {
+  // Matrices are independent, and one core per matrix keeps it in that core's cache through all iterations.
+  std::vector<Slot*> matrices;
   for (Slot& s : slots_) {
-    if (!squares.add(s.gradient)) return Error{Errc::kData, s.parameter->name(), "the gradient is not finite"};
+    if (s.parameter->group() == Group::kMatrix) matrices.push_back(&s);
   }
-  const double norm = num::sqrt(squares.total());
-  const double ratio = config_.grad_clip_norm / (norm + 1e-6);
-  if (ratio >= 1.0) return {};
-  const float factor = static_cast<float>(ratio);
-  for (Slot& s : slots_) {
-    float* g = s.gradient.data();
-    kernels::parallel_ranges(s.parameter->count(), kElements, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) g[i] = g[i] * factor;
-    });
+  std::vector<char> whitened(matrices.size());
+  kernels::parallel_for(static_cast<int64_t>(matrices.size()), [&](int64_t i) {
+    Slot& s = *matrices[static_cast<size_t>(i)];
+    muon_momentum(s, step);
+    whitened[static_cast<size_t>(i)] = whiten(s.gradient, s.parameter->rows(), s.parameter->columns()) ? 1 : 0;
+    if (whitened[static_cast<size_t>(i)] != 0) muon_update(s, multiplier);
+  });
+  for (size_t i = 0; i < matrices.size(); ++i) {
+    if (whitened[i] == 0) return Error{Errc::kData, matrices[i]->parameter->name(), "the momentum is not finite"};
   }
   return {};
 }
 
-Status Optimizer::adam(Slot& slot, int64_t step, double multiplier) {
-  const model::Group group = slot.parameter->group();
-  const double base_lr = group == model::Group::kEmbedding ? config_.tied_embed_lr
-                         : group == model::Group::kHead    ? config_.head_lr
-                                                           : config_.scalar_lr;
+Status Optimizer::matrices_by_shape(int64_t step, double multiplier) {
+  for (Slot& s : slots_) {
+    if (s.parameter->group() == Group::kMatrix) muon_momentum(s, step);
+  }
+  bool ok = true;
+  for (const Shape& shape : shapes_) {
+    float* first = slots_[shape.slots.front()].gradient;
+    ok = executor_->newton_schulz(first, static_cast<int64_t>(shape.slots.size()), shape.rows, shape.columns, config_.newton_schulz_steps,
+                                  config_.newton_schulz) && ok;
+  }
+  if (!executor_->sound() || !ok) {
+    executor_->watch(true);
+    const Slot* culprit = nullptr;
+    for (Slot& s : slots_) {
+      if (s.parameter->group() != Group::kMatrix || culprit != nullptr) continue;
+      if (!executor_->all_finite(s.first.data(), s.parameter->count())) culprit = &s;
+    }
+    return Error{Errc::kData, culprit != nullptr ? culprit->parameter->name() : slots_[shapes_.front().slots.front()].parameter->name(),
+                 "the momentum is not finite"};
+  }
+  for (Slot& s : slots_) {
+    if (s.parameter->group() == Group::kMatrix) muon_update(s, multiplier);
+  }
+  return {};
+}
+
+Status Optimizer::clip() {
+  std::vector<std::span<const float>> parts;
+  for (const Slot& s : slots_) parts.emplace_back(s.gradient, static_cast<size_t>(s.parameter->count()));
+  double square = 0.0;
+  if (!executor_->sum_of_squares(parts, square)) {
+    executor_->watch(true);
+    for (const Slot& s : slots_) {
+      if (!executor_->all_finite(s.gradient, s.parameter->count())) return Error{Errc::kData, s.parameter->name(), "the gradient is not finite"};
+    }
+    FAIRWAY_CHECK(false);
+  }
+  const double ratio = config_.grad_clip_norm / (num::sqrt(square) + 1e-6);
+  if (ratio >= 1.0) return {};
+  for (Slot& s : slots_) executor_->scale(s.gradient, static_cast<float>(ratio), s.parameter->count(), s.gradient);
+  return {};
+}
+
+void Optimizer::adam(Slot& slot, int64_t step, double multiplier) {
+  const Group group = slot.parameter->group();
+  const double base_lr = group == Group::kEmbedding ? config_.tied_embed_lr : group == Group::kHead ? config_.head_lr : config_.scalar_lr;
   const double lr = base_lr * multiplier;
   const uint64_t t = static_cast<uint64_t>(step) + 1;
   ops::AdamStep s;
@@ -147,14 +226,9 @@ Status Optimizer::adam(Slot& slot, int64_t step, double multiplier) {
   s.correction1 = static_cast<float>(1.0 - num::pow_int_64(config_.beta1, t));
   s.correction2 = static_cast<float>(1.0 - num::pow_int_64(config_.beta2, t));
   s.eps = static_cast<float>(config_.adam_eps);
-  if (group != model::Group::kHead) s.decay = static_cast<float>(1.0 - lr * config_.adam_wd);
-  const bool bf16 = slot.parameter->bf16();
-  float *w = slot.parameter->value(), *m = slot.first.data(), *v = slot.second.data();
-  const float* g = slot.gradient.data();
-  kernels::parallel_ranges(slot.parameter->count(), kElements, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) ops::adam_element(g[i], bf16, s, m[i], v[i], w[i]);
-  });
-  return {};
+  if (group != Group::kHead) s.decay = static_cast<float>(1.0 - lr * config_.adam_wd);
+  model::Parameter& p = *slot.parameter;
+  executor_->adam(slot.gradient, p.bf16(), s, p.count(), slot.first.data(), slot.second.data(), p.data());
 }
 
 bool Optimizer::whiten(float* u, int64_t rows, int64_t columns) const {
@@ -162,36 +236,28 @@ bool Optimizer::whiten(float* u, int64_t rows, int64_t columns) const {
     thread_local MudScratch scratch;
     return mud(u, rows, columns, config_.mud_passes, config_.newton_schulz, scratch);
   }
-  thread_local NewtonSchulzScratch scratch;
-  return newton_schulz(u, 1, rows, columns, config_.newton_schulz_steps, config_.newton_schulz, scratch);
+  return executor_->newton_schulz(u, 1, rows, columns, config_.newton_schulz_steps, config_.newton_schulz);
 }
 
-Status Optimizer::muon(Slot& slot, int64_t step, double multiplier) {
-  model::Parameter& p = *slot.parameter;
-  const int64_t rows = p.rows(), columns = p.columns();
+void Optimizer::muon_momentum(Slot& slot, int64_t step) {
+  const model::Parameter& p = *slot.parameter;
   const float mu = static_cast<float>(momentum_at(config_.momentum, step));
+  executor_->muon_momentum(mu, parallel_muon(slot) || p.bf16(), p.count(), slot.gradient, slot.first.data());
+}
+
+void Optimizer::muon_update(Slot& slot, double multiplier) {
+  model::Parameter& p = *slot.parameter;
   const double lr = config_.matrix_lr * multiplier;
-  const bool parallel = parallel_muon(slot), bf16_state = parallel || p.bf16();
-  float *u = slot.gradient.data(), *momentum = slot.first.data(), *w = p.value();
-  kernels::parallel_ranges(p.count(), kElements, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      u[i] = bf16_state ? ops::muon_momentum_bf16(u[i], mu, momentum[i]) : ops::muon_momentum(u[i], mu, momentum[i]);
-    }
-  });
-  if (!whiten(u, rows, columns)) return Error{Errc::kData, p.name(), "the momentum is not finite"};
-  const double ratio = static_cast<double>(rows) / static_cast<double>(columns);
+  const double ratio = static_cast<double>(p.rows()) / static_cast<double>(p.columns());
   const double shape_factor = num::sqrt(ratio > 1.0 ? ratio : 1.0);
   const float decay = static_cast<float>(1.0 - lr * config_.muon_wd);
   const float before = config_.muon_wd_after ? 1.0f : decay, after = config_.muon_wd_after ? decay : 1.0f;
-  const float scaled_lr = static_cast<float>(lr * shape_factor), plain_lr = static_cast<float>(lr), shape = static_cast<float>(shape_factor);
-  kernels::parallel_ranges(p.count(), kElements, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      w[i] = parallel ? ops::parallel_muon_update(w[i], u[i], scaled_lr, decay)
-                      : ops::muon_update(w[i], u[i], shape, plain_lr, before, after);
-    }
-  });
-  if (p.bf16()) kernels::round_to_bf16(p.values());
-  return {};
+  if (parallel_muon(slot)) {
+    executor_->parallel_muon_update(slot.gradient, static_cast<float>(lr * shape_factor), decay, p.count(), p.data());
+  } else {
+    executor_->muon_update(slot.gradient, static_cast<float>(shape_factor), static_cast<float>(lr), before, after, p.count(), p.data());
+  }
+  if (p.bf16()) executor_->round_to_bf16(p.data(), p.count());
 }
 
 }  // namespace fairway::optim

@@ -8,7 +8,6 @@
 #include "engine/model/gpt.h"
 #include "engine/optim/averages.h"
 #include "engine/optim/mud.h"
-#include "engine/optim/newton_schulz.h"
 #include "engine/optim/schedule.h"
 
 namespace fairway::optim {
@@ -64,32 +63,50 @@ class Optimizer {
   Status take_worker(int64_t tokens);
   Status step_of_workers(int64_t step, double multiplier, int64_t workers);
 
+  /// State and steps belong to `executor`, that of the model, from here on. Error kUnavailable, naming the key, for what has no form for a device.
+  Status use(kernels::Executor& executor);
+  /// Copies the state to the host, or what the host has to the executor; nothing with the CPU's.
+  void download();
+  void upload();
+
   /// Averages of the weights, which follow every step.
   Averages& averages() { return averages_; }
 
-  /// Every state tensor: in parameter order, m before v; then the averages. Their values may be replaced (resume).
+  /// Every state tensor on the host: in parameter order, m before v; then the averages. Their values may be replaced (resume).
   std::vector<StateTensor> state();
 
  private:
   struct Slot {
     model::Parameter* parameter;
-    kernels::Buffer<float> gradient;
-    kernels::Buffer<float> first;          ///< momentum, or Adam's m
-    kernels::Buffer<float> second;         ///< Adam's v
-    kernels::Buffer<int64_t> worker_sum;  ///< clipped gradients of the workers so far, on the grid of the clip norm
+    float* gradient = nullptr;               ///< the mean gradient, in `gradients_`
+    kernels::Mirrored<float> first;          ///< momentum, or Adam's m
+    kernels::Mirrored<float> second;         ///< Adam's v
+    kernels::Mirrored<int64_t> worker_sum;  ///< clipped gradients of the workers so far, on the grid of the clip norm
   };
+  /// Matrices of one shape; their gradients follow each other, so that a device whitens them together.
+  struct Shape {
+    int64_t rows, columns;
+    std::vector<size_t> slots;
+  };
+  void place_gradients();
   void mean_gradients(int64_t tokens);
   Status clip();
   Status update(int64_t step, double multiplier);
-  Status adam(Slot& slot, int64_t step, double multiplier);
-  Status muon(Slot& slot, int64_t step, double multiplier);
+  void adam(Slot& slot, int64_t step, double multiplier);
+  Status matrices_one_by_one(int64_t step, double multiplier);
+  Status matrices_by_shape(int64_t step, double multiplier);
+  void muon_momentum(Slot& slot, int64_t step);
+  void muon_update(Slot& slot, double multiplier);
   bool whiten(float* u, int64_t rows, int64_t columns) const;
   bool parallel_muon(const Slot& slot) const {
     return config_.muon == MuonKind::kParallel && slot.parameter->group() == model::Group::kMatrix;
   }
 
   OptimizerConfig config_;
+  kernels::Executor* executor_ = &kernels::cpu_executor();
   std::vector<Slot> slots_;
+  std::vector<Shape> shapes_;
+  kernels::Buffer<float> gradients_;
   Averages averages_;
 };
 

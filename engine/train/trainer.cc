@@ -10,7 +10,6 @@
 #include "engine/base/progress.h"
 #include "engine/base/stopwatch.h"
 #include "kernels/accumulate.h"
-#include "kernels/num/exact_sum.h"
 
 namespace fairway::train {
 namespace {
@@ -22,10 +21,11 @@ class Run {
   Run(const submission::Submission& s, const Validation* validation, const TrainOptions& options, comm::Communicator& c, RunLog* log,
       data::TrainingBatches batches)
       : s_(s), validation_(validation), options_(options), comm_(c), log_(log), batches_(std::move(batches)),
-        model_(std::make_unique<model::Gpt>(s.model)), optimizer_(s.optimizer, *model_) {}
+        executor_(*options.executor), model_(std::make_unique<model::Gpt>(s.model)), optimizer_(s.optimizer, *model_) {}
 
   Result<Trained> execute() {
     FAIRWAY_TRY(start());
+    FAIRWAY_TRY(comm::agree(comm_, use(executor_)));
     const int64_t last = last_step();
     const uint64_t first = static_cast<uint64_t>(progress_.completed_steps);
     std::unique_ptr<fairway::Progress> line;
@@ -43,6 +43,7 @@ class Run {
       FAIRWAY_TRY(after_step(final_step));
       if (line) line->update(static_cast<uint64_t>(done) - first);
       if (comm_.max(interrupted() ? 1 : 0) != 0 && !final_step) {
+        download();
         if (!options_.state_dir.empty()) FAIRWAY_TRY(save(checkpoint_path(options_.state_dir)));
         return Error{Errc::kInterrupted, fmt::format("step {}", done),
                      options_.state_dir.empty() ? "interrupted" : "interrupted; the state is saved, run the same command to go on"};
@@ -52,6 +53,7 @@ class Run {
       FAIRWAY_TRY(print(fmt::format("stopping_early: wallclock_cap train_time:{}ms step:{}/{}", progress_.elapsed_ms,
                                     progress_.completed_steps, s_.schedule.iterations)));
     }
+    FAIRWAY_TRY(use(kernels::cpu_executor()));
     // A segment between two commitments ends with the weights as they are.
     if (!options_.stop_step && s_.optimizer.averages.final_weights != optim::FinalWeights::kLast) {
       const bool averaged = optimizer_.averages().apply();
@@ -66,6 +68,18 @@ class Run {
     Status status;
     if (log_ != nullptr && comm_.is_root()) status = log_->line(text);
     return comm::agree(comm_, std::move(status));
+  }
+
+  Status use(kernels::Executor& executor) {
+    FAIRWAY_TRY(model_->use(executor));
+    loss_.use(executor.memory(), "the loss");
+    return optimizer_.use(executor);
+  }
+
+  /// Parameters and state on the host are those of the executor.
+  void download() {
+    model_->download();
+    optimizer_.download();
   }
 
   /// A replay follows its record, whatever the clock says.
@@ -106,7 +120,7 @@ class Run {
       base_elapsed_ms_ = progress_.elapsed_ms;
       FAIRWAY_TRY(print(fmt::format("resuming from step:{} {}", progress_.completed_steps, from)));
     }
-    for (auto& p : model_->parameters()) p->clear_gradient();
+    loss_.resize(1);
     const size_t rows = static_cast<size_t>(batches_.rows_per_step()), length = static_cast<size_t>(s_.train.seq_len);
     inputs_.resize(rows * length);
     targets_.resize(rows * length);
@@ -127,8 +141,9 @@ class Run {
     return optim::multiplier_by_wallclock(s_.schedule, k, static_cast<double>(agreed_elapsed_ms()));
   }
 
-  /// This rank's share of the chunks [first, end): those with c mod size = rank. Adds the loss of its tokens to loss_units.
-  Status my_chunks(int64_t first, int64_t end, bool fake_quantise, int64_t& loss_units) {
+  /// This rank's share of the chunks [first, end): those with c mod size = rank, in fresh accumulators. Adds the loss of its tokens to loss_.
+  Status my_chunks(int64_t first, int64_t end, bool fake_quantise) {
+    for (auto& p : model_->parameters()) p->clear_gradient();
     const int64_t rows_per_chunk = s_.train.grad_chunk_tokens / s_.train.seq_len;
     const size_t chunk = static_cast<size_t>(s_.train.grad_chunk_tokens);
     const int64_t size = comm_.size();
@@ -143,11 +158,29 @@ class Run {
       batch.term_limit = kernels::term_limit(s_.train.batch_tokens * s_.model.terms_per_parameter());
       batch.chunk_term_limit = kernels::term_limit(s_.chunks_per_step() * s_.model.terms_per_parameter());
       FAIRWAY_TRY(model_->tape().forward(batch));
-      auto& nll = model_->tape().nll();
-      for (size_t i = 0; i < nll.size(); ++i) loss_units += num::loss_units(nll[i]);
+      executor_.add_losses(model_->tape().nll_data(), model_->tape().nll_count(), loss_.data());
       FAIRWAY_TRY(model_->tape().backward());
     }
     return {};
+  }
+
+  /// The same, and if a device tells afterwards that a value could not be used, once more from the unchanged parameters with a look after every
+  /// call, which names the operation.
+  Status checked_chunks(int64_t first, int64_t end, bool fake_quantise) {
+    FAIRWAY_TRY(my_chunks(first, end, fake_quantise));
+    if (executor_.sound()) return {};
+    executor_.watch(true);
+    FAIRWAY_TRY(my_chunks(first, end, fake_quantise));
+    return Error{Errc::kInternal, "--device cuda", "a failure did not repeat: this device does not compute the same twice"};
+  }
+
+  void sum_gradients() {
+    if (comm_.size() == 1) return;
+    for (auto& p : model_->parameters()) {
+      p->download_gradient();
+      comm_.sum(p->gradients());
+      p->upload_gradient();
+    }
   }
 
   Status one_step() {
@@ -161,24 +194,24 @@ class Run {
     // Per-worker clipping needs each virtual worker's own sums: the workers take turns with the accumulators.
     const bool by_worker = s_.optimizer.clip_scope == optim::ClipScope::kWorker;
     const int64_t workers = by_worker ? s_.train.virtual_workers : 1, chunks = s_.chunks_per_step() / workers;
-    int64_t loss_units = 0;
+    loss_.zero();
     Status filled = batches_.fill_step(step, inputs_, targets_);
     for (int64_t w = 0; w < workers; ++w) {
-      for (auto& p : model_->parameters()) p->clear_gradient();
       Status status = w == 0 ? std::move(filled) : Status();
-      if (status) status = my_chunks(w * chunks, (w + 1) * chunks, late_qat_, loss_units);
+      if (status) status = checked_chunks(w * chunks, (w + 1) * chunks, late_qat_);
       if (comm_.max(status ? 0 : 1) != 0) {
         if (!status) return at_step(status.error());
         return at_step(Error{Errc::kData, fmt::format("rank {}", comm_.rank()), "stopped because another rank met an error"});
       }
-      for (auto& p : model_->parameters()) comm_.sum(p->gradients());
+      sum_gradients();
       if (!by_worker) continue;
       if (Status s = optimizer_.take_worker(s_.train.batch_tokens / workers); !s) return at_step(s.error());
     }
-    comm_.sum(std::span(&loss_units, 1));
+    loss_.download();
+    comm_.sum(loss_.host());
     Status updated = by_worker ? optimizer_.step_of_workers(step, lambda, workers) : optimizer_.step(step, lambda, s_.train.batch_tokens);
     if (!updated) return at_step(updated.error());
-    last_loss_ = static_cast<double>(loss_units) * 0x1p-26 / static_cast<double>(s_.train.batch_tokens);
+    last_loss_ = static_cast<double>(loss_.host()[0]) * 0x1p-26 / static_cast<double>(s_.train.batch_tokens);
     progress_.completed_steps = step + 1;
     progress_.multipliers.push_back(lambda);
     return {};
@@ -195,6 +228,7 @@ class Run {
     const int64_t every = s_.replay.commit_every;
     const bool commit = final_step || (every > 0 && done % every == 0);
     const bool checkpoint = !options_.state_dir.empty() && s_.replay.checkpoint_every > 0 && done % s_.replay.checkpoint_every == 0;
+    if (commit || checkpoint) download();
     if (commit) {
       progress_.commitments.push_back({done, state_root(*model_, optimizer_, done)});
       if (s_.replay.keep_states && !options_.state_dir.empty()) {
@@ -234,10 +268,12 @@ class Run {
   comm::Communicator& comm_;
   RunLog* log_;
   data::TrainingBatches batches_;
+  kernels::Executor& executor_;
   std::unique_ptr<model::Gpt> model_;
   optim::Optimizer optimizer_;
   Progress progress_;
   std::vector<uint16_t> inputs_, targets_;
+  kernels::Mirrored<int64_t> loss_;  ///< of the step's tokens on this rank, in units of 2^-26
   Stopwatch running_;
   int64_t base_elapsed_ms_ = 0, paused_ms_ = 0;
   double last_loss_ = 0.0;

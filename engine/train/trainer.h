@@ -47,6 +47,8 @@ struct TrainOptions {
   std::optional<Digest> start_root;
   std::optional<int64_t> stop_step;
   bool show_progress = true;
+  /// Who computes; it must outlive the call. The trained model is the CPU's again.
+  kernels::Executor* executor = &kernels::cpu_executor();
 };
 
 /// Where the checkpoint of a run lies in its state folder.

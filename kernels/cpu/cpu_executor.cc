@@ -1,7 +1,9 @@
 #include "kernels/accumulate.h"
 #include "kernels/elementwise.h"
 #include "kernels/executor.h"
+#include "kernels/newton_schulz.h"
 #include "kernels/num/exact_sum.h"
+#include "kernels/optimizers.h"
 #include "kernels/rows.h"
 
 namespace fairway::kernels {
@@ -100,6 +102,50 @@ class CpuExecutor final : public Executor {
   }
   void gather_rows(const float* table, const uint16_t* ids, int64_t tokens, int64_t n, float* y) override {
     kernels::gather_rows(table, ids, tokens, n, y);
+  }
+
+  void accumulated_mean(const int64_t* acc, int64_t count, float divisor, float* g) override {
+    kernels::accumulated_mean(acc, count, divisor, g);
+  }
+  void round_to_bf16(float* x, int64_t count) override { kernels::round_to_bf16({x, static_cast<size_t>(count)}); }
+  bool all_finite(const float* x, int64_t count) override {
+    return kernels::all_finite({x, static_cast<size_t>(count)});
+  }
+  void adam(const float* g, bool bf16, const ops::AdamStep& step, int64_t count, float* m, float* v,
+            float* w) override {
+    kernels::adam(g, bf16, step, count, m, v, w);
+  }
+  void muon_momentum(float mu, bool bf16, int64_t count, float* u, float* momentum) override {
+    kernels::muon_momentum(mu, bf16, count, u, momentum);
+  }
+  bool newton_schulz(float* u, int64_t count, int64_t rows, int64_t columns, int64_t steps,
+                     Products products) override {
+    thread_local NewtonSchulzScratch scratch;
+    return kernels::newton_schulz(u, count, rows, columns, steps, products, scratch);
+  }
+  void muon_update(const float* u, float shape_factor, float lr, float decay_before, float decay_after, int64_t count,
+                   float* w) override {
+    kernels::muon_update(u, shape_factor, lr, decay_before, decay_after, count, w);
+  }
+  void parallel_muon_update(const float* u, float scaled_lr, float decay, int64_t count, float* w) override {
+    kernels::parallel_muon_update(u, scaled_lr, decay, count, w);
+  }
+  bool sum_of_squares(std::span<const std::span<const float>> parts, double& total) override {
+    SumOfSquares squares;
+    for (std::span<const float> part : parts) {
+      if (!squares.add(part)) return false;
+    }
+    total = squares.total();
+    return true;
+  }
+  void add_worker(const float* g, bool bf16, double unit, int64_t count, int64_t* sum) override {
+    kernels::add_worker(g, bf16, unit, count, sum);
+  }
+  void worker_mean(const int64_t* sum, int32_t exponent, float workers, int64_t count, float* g) override {
+    kernels::worker_mean(sum, exponent, workers, count, g);
+  }
+  void average(const float* w, float decay, float rest, int64_t count, float* ema) override {
+    kernels::average(w, decay, rest, count, ema);
   }
 };
 

@@ -22,10 +22,13 @@ void adam(const float* g, bool bf16, const ops::AdamStep& step, int64_t count, f
 }
 
 void muon_momentum(float mu, bool bf16, int64_t count, float* u, float* momentum) {
-  each(count, [&](int64_t i) { u[i] = bf16 ? ops::muon_momentum_bf16(u[i], mu, momentum[i]) : ops::muon_momentum(u[i], mu, momentum[i]); });
+  each(count, [&](int64_t i) {
+    u[i] = bf16 ? ops::muon_momentum_bf16(u[i], mu, momentum[i]) : ops::muon_momentum(u[i], mu, momentum[i]);
+  });
 }
 
-void muon_update(const float* u, float shape_factor, float lr, float decay_before, float decay_after, int64_t count, float* w) {
+void muon_update(const float* u, float shape_factor, float lr, float decay_before, float decay_after, int64_t count,
+                 float* w) {
   each(count, [&](int64_t i) { w[i] = ops::muon_update(w[i], u[i], shape_factor, lr, decay_before, decay_after); });
 }
 

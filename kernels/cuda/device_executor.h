@@ -10,6 +10,7 @@
 #include "kernels/cuda/bodies/elementwise.h"
 #include "kernels/cuda/bodies/rows.h"
 #include "kernels/cuda/matmul.h"
+#include "kernels/cuda/newton_schulz.h"
 #include "kernels/executor.h"
 
 namespace fairway::cuda {
@@ -20,7 +21,12 @@ class DeviceExecutor final : public kernels::Executor {
   /// Makes a queue from the arguments and keeps it.
   template <class... Arguments>
   explicit DeviceExecutor(Arguments&&... arguments)
-      : queue_(std::forward<Arguments>(arguments)...), attention_(queue_), maxima_(queue_, "column maxima") {}
+      : queue_(std::forward<Arguments>(arguments)...),
+        attention_(queue_),
+        newton_schulz_(queue_),
+        maxima_(queue_, "column maxima"),
+        squares_(queue_, "row sums of squares"),
+        total_(queue_, "a sum of squares", 1) {}
 
   Queue& queue() { return queue_; }
 
@@ -130,6 +136,62 @@ class DeviceExecutor final : public kernels::Executor {
     elements(tokens * n, GatherRows{table, ids, n, y});
   }
 
+  void accumulated_mean(const int64_t* acc, int64_t count, float divisor, float* g) override {
+    elements(count, AccumulatedMean{acc, divisor, g});
+  }
+  void round_to_bf16(float* x, int64_t count) override { elements(count, RoundToBf16{x}); }
+  bool all_finite(const float* x, int64_t count) override {
+    elements(count, CheckFinite{x, failure()});
+    return done();
+  }
+  void adam(const float* g, bool bf16, const ops::AdamStep& step, int64_t count, float* m, float* v,
+            float* w) override {
+    elements(count, Adam{g, bf16, step, m, v, w});
+  }
+  void muon_momentum(float mu, bool bf16, int64_t count, float* u, float* momentum) override {
+    elements(count, MuonMomentum{u, momentum, mu, bf16});
+  }
+  bool newton_schulz(float* u, int64_t count, int64_t rows, int64_t columns, int64_t steps,
+                     Products products) override {
+    cuda::newton_schulz(queue_, u, count, rows, columns, steps, products, newton_schulz_);
+    return done();
+  }
+  void muon_update(const float* u, float shape_factor, float lr, float decay_before, float decay_after, int64_t count,
+                   float* w) override {
+    elements(count, MuonUpdate{w, u, shape_factor, lr, decay_before, decay_after});
+  }
+  void parallel_muon_update(const float* u, float scaled_lr, float decay, int64_t count, float* w) override {
+    elements(count, ParallelMuonUpdate{w, u, scaled_lr, decay});
+  }
+  bool sum_of_squares(std::span<const std::span<const float>> parts, double& total) override {
+    const auto rows_of = [&](std::span<const float> x) {
+      return SquareRows{x.data(), 1, static_cast<int64_t>(x.size()), nullptr, failure()};
+    };
+    int64_t rows = 0;
+    for (std::span<const float> part : parts) rows += rows_of(part).rows_per_tensor();
+    squares_.resize(static_cast<size_t>(rows));
+    int64_t at = 0;
+    for (std::span<const float> part : parts) {
+      SquareRows body = rows_of(part);
+      body.values = squares_.data() + at;
+      at += body.rows_per_tensor();
+      queue_.launch(body);
+    }
+    if (!sound()) return false;
+    queue_.launch(SquareTotals{squares_.data(), 1, rows, total_.data()});
+    total_.download(&total);
+    return true;
+  }
+  void add_worker(const float* g, bool bf16, double unit, int64_t count, int64_t* sum) override {
+    elements(count, AddWorker{g, bf16, unit, sum});
+  }
+  void worker_mean(const int64_t* sum, int32_t exponent, float workers, int64_t count, float* g) override {
+    elements(count, WorkerMean{sum, exponent, workers, g});
+  }
+  void average(const float* w, float decay, float rest, int64_t count, float* ema) override {
+    elements(count, Average{w, decay, rest, ema});
+  }
+
  private:
   uint32_t* failure() const { return queue_.failure(); }
   bool done() { return !watching_ || sound(); }
@@ -145,7 +207,9 @@ class DeviceExecutor final : public kernels::Executor {
 
   Queue queue_;
   AttentionScratch attention_;
+  NewtonSchulzScratch newton_schulz_;
   kernels::Buffer<uint32_t> maxima_;
+  kernels::Buffer<double> squares_, total_;
   bool watching_ = false;
 };
 

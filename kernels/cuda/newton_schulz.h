@@ -59,7 +59,7 @@ void newton_schulz_iterate(Queue& queue, float* x, int64_t count, int64_t m, int
   }
 }
 
-/// u (count matrices of rows x columns, stacked) is replaced by its orthogonalisation, as by optim::newton_schulz.
+/// u (count matrices of rows x columns, stacked) is replaced by its orthogonalisation, as by kernels::newton_schulz.
 template <class Queue>
 void newton_schulz(Queue& queue, float* u, int64_t count, int64_t rows, int64_t columns, int64_t steps,
                    Products products, NewtonSchulzScratch& scratch) {

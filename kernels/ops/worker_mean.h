@@ -22,4 +22,7 @@ FAIRWAY_HD int64_t worker_units(float g, double unit) {
   return scaled < 0x1p51 && scaled > -0x1p51 ? num::round_to_int64(scaled) : static_cast<int64_t>(scaled);
 }
 
+/// The mean of `workers` clipped gradients from their sum on the grid 2^exponent.
+FAIRWAY_HD float worker_mean(int64_t sum, int32_t exponent, float workers) { return num::grid_value(sum, exponent) / workers; }
+
 }  // namespace fairway::ops

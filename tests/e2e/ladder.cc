@@ -8,7 +8,6 @@
 
 #include "engine/model/orthogonal.h"
 #include "engine/optim/mud.h"
-#include "engine/optim/newton_schulz.h"
 #include "engine/quant/fake_quantiser.h"
 #include "engine/quant/row_quantiser.h"
 #include "kernels/attention.h"
@@ -17,6 +16,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/exclusive_attention.h"
 #include "kernels/matmul.h"
+#include "kernels/newton_schulz.h"
 #include "kernels/num/exp.h"
 #include "kernels/num/log.h"
 #include "kernels/num/scalar64.h"
@@ -263,10 +263,10 @@ void attention() {
 
 void newton_schulz() {
   Rung r("op.newton_schulz");
-  optim::NewtonSchulzScratch scratch;
+  kernels::NewtonSchulzScratch scratch;
   for (auto [rows, columns] : {std::pair<int64_t, int64_t>{24, 40}, {40, 24}}) {
     Floats u = uniform(static_cast<size_t>(rows * columns), 14, 1e-3f);
-    require(optim::newton_schulz(u.data(), 1, rows, columns, 5, kernels::Products::kS21, scratch), "op.newton_schulz");
+    require(kernels::newton_schulz(u.data(), 1, rows, columns, 5, kernels::Products::kS21, scratch), "op.newton_schulz");
     r.add(u);
   }
 }

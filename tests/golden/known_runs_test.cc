@@ -14,7 +14,7 @@
 #include "engine/base/sha256.h"
 #include "engine/model/gpt.h"
 #include "engine/model/initial_values.h"
-#include "engine/optim/newton_schulz.h"
+#include "kernels/newton_schulz.h"
 #include "engine/optim/optimizer.h"
 #include "engine/quant/row_quantiser.h"
 #include "kernels/accumulate.h"
@@ -251,8 +251,8 @@ TEST(WorkedExamples, NewtonSchulz) {
   EXPECT_EQ(squares.total(), 0x1.eap+3);
   auto orthogonal = [&](Products p) {
     Floats u = m;
-    optim::NewtonSchulzScratch scratch;
-    EXPECT_TRUE(optim::newton_schulz(u.data(), 1, 2, 3, 5, p, scratch));
+    kernels::NewtonSchulzScratch scratch;
+    EXPECT_TRUE(kernels::newton_schulz(u.data(), 1, 2, 3, 5, p, scratch));
     return u;
   };
   expect_bits(orthogonal(Products::kS21),

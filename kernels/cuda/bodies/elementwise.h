@@ -4,10 +4,12 @@
 #include "kernels/cuda/grid.h"
 #include "kernels/num/half.h"
 #include "kernels/ops/adam.h"
+#include "kernels/ops/averages.h"
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/muon.h"
 #include "kernels/ops/rope.h"
 #include "kernels/ops/smear.h"
+#include "kernels/ops/worker_mean.h"
 
 namespace fairway::cuda {
 
@@ -274,6 +276,40 @@ struct ParallelMuonUpdate {
   template <class G>
   FAIRWAY_BODY void operator()(G& g, int64_t i) const {
     g.store(w + i, ops::parallel_muon_update(g.load(w + i), g.load(u + i), scaled_lr, decay));
+  }
+};
+
+/// kernels::add_worker.
+struct AddWorker {
+  const float* gradient;
+  bool bf16;
+  double unit;
+  int64_t* sum;
+  template <class G>
+  FAIRWAY_BODY void operator()(G& g, int64_t i) const {
+    const float x = g.load(gradient + i);
+    g.store(sum + i, g.load(sum + i) + ops::worker_units(bf16 ? num::round_to_bf16(x) : x, unit));
+  }
+};
+/// kernels::worker_mean.
+struct WorkerMean {
+  const int64_t* sum;
+  int32_t exponent;
+  float workers;
+  float* mean;
+  template <class G>
+  FAIRWAY_BODY void operator()(G& g, int64_t i) const {
+    g.store(mean + i, ops::worker_mean(g.load(sum + i), exponent, workers));
+  }
+};
+/// kernels::average.
+struct Average {
+  const float* w;
+  float decay, rest;
+  float* ema;
+  template <class G>
+  FAIRWAY_BODY void operator()(G& g, int64_t i) const {
+    g.store(ema + i, ops::ema_element(g.load(ema + i), g.load(w + i), decay, rest));
   }
 };
 

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/optim/wide_form.h"
+#include "kernels/cpu/wide_form.h"
 #include "tests/engine/optim/newton_schulz64.h"
 #include "tests/kernels/support.h"
 
@@ -92,7 +92,7 @@ TEST(Mud, ZeroRowsAndZeroMatricesStayZero) {
 TEST(Mud, AMatrixAndItsTransposeGiveTransposedBits) {
   const Floats x = test::gaussian(40 * 24, 11);
   Floats t(x.size());
-  transpose(x.data(), 40, 24, t.data());
+  kernels::transpose(x.data(), 40, 24, t.data());
   const Floats a = decorrelate(x, 40, 24), b = decorrelate(t, 24, 40);
   for (size_t r = 0; r < 40; ++r) {
     for (size_t c = 0; c < 24; ++c) ASSERT_EQ(a[r * 24 + c], b[c * 40 + r]);

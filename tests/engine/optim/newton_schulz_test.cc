@@ -1,4 +1,4 @@
-#include "engine/optim/newton_schulz.h"
+#include "kernels/newton_schulz.h"
 
 #include <gtest/gtest.h>
 
@@ -12,8 +12,8 @@ using kernels::Products;
 using test::Floats;
 
 Floats orthogonalise(Floats u, int64_t rows, int64_t columns, Products products = Products::kS21, int64_t count = 1) {
-  NewtonSchulzScratch scratch;
-  EXPECT_TRUE(newton_schulz(u.data(), count, rows, columns, 5, products, scratch));
+  kernels::NewtonSchulzScratch scratch;
+  EXPECT_TRUE(kernels::newton_schulz(u.data(), count, rows, columns, 5, products, scratch));
   return u;
 }
 
@@ -122,8 +122,8 @@ TEST(NewtonSchulz, ANotFiniteValueIsRefused) {
     for (auto [rows, columns] : {std::pair{16, 24}, {24, 16}}) {
       Floats x = test::gaussian(16 * 24, 13);
       x[77] = bad;
-      NewtonSchulzScratch scratch;
-      EXPECT_FALSE(newton_schulz(x.data(), 1, rows, columns, 5, Products::kS21, scratch));
+      kernels::NewtonSchulzScratch scratch;
+      EXPECT_FALSE(kernels::newton_schulz(x.data(), 1, rows, columns, 5, Products::kS21, scratch));
     }
   }
 }

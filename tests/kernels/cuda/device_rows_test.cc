@@ -1,6 +1,6 @@
 // On a GPU: norms, losses, element-wise operations, accumulators, attention and Newton-Schulz give the CPU's bits.
 #include "device_test.h"
-#include "engine/optim/newton_schulz.h"
+#include "kernels/newton_schulz.h"
 #include "kernels/accumulate.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/bodies/elementwise.h"
@@ -115,9 +115,9 @@ TEST_F(DeviceRowsOnGpu, NewtonSchulzGivesTheBitsOfTheCpu) {
     Floats u = test::gaussian(static_cast<size_t>(count * rows * columns), 10);
     if (count == 3) std::fill_n(u.begin(), rows * columns, 0.0f);  // a zero matrix stays zero
     auto on_u = upload(u);
-    optim::NewtonSchulzScratch on_cpu;
+    kernels::NewtonSchulzScratch on_cpu;
     NewtonSchulzScratch scratch(device());
-    ASSERT_TRUE(optim::newton_schulz(u.data(), count, rows, columns, 5, Products::kS21, on_cpu));
+    ASSERT_TRUE(kernels::newton_schulz(u.data(), count, rows, columns, 5, Products::kS21, on_cpu));
     newton_schulz(device(), on_u.data(), count, rows, columns, 5, Products::kS21, scratch);
     EXPECT_TRUE(test::same_bits(u, download(on_u)));
   }

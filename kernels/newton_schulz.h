@@ -2,18 +2,16 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 
-#include "engine/base/result.h"
 #include "kernels/buffer.h"
 #include "kernels/matmul.h"
 
-namespace fairway::optim {
+namespace fairway::kernels {
 
 /// Working memory, kept between calls.
 struct NewtonSchulzScratch {
-  kernels::Buffer<float> x, gram, gram2, product;
-  kernels::Quantised rows, columns;
+  Buffer<float> x, gram, gram2, product;
+  Quantised rows, columns;
 };
 
 /// u (count matrices of rows x columns, stacked) is replaced by its orthogonalisation. Each matrix is turned so that
@@ -22,6 +20,6 @@ struct NewtonSchulzScratch {
 /// with every product N5 (`products`) and every other operation one binary32 operation. A zero matrix stays zero.
 /// False if a value is not finite.
 [[nodiscard]] bool newton_schulz(float* u, int64_t count, int64_t rows, int64_t columns, int64_t steps,
-                                 kernels::Products products, NewtonSchulzScratch& scratch);
+                                 Products products, NewtonSchulzScratch& scratch);
 
-}  // namespace fairway::optim
+}  // namespace fairway::kernels

@@ -1,23 +1,23 @@
-#include "engine/optim/newton_schulz.h"
+#include "kernels/newton_schulz.h"
 
-#include "engine/optim/wide_form.h"
+#include "kernels/cpu/wide_form.h"
 #include "kernels/ops/muon.h"
 #include "kernels/rows.h"
 
-namespace fairway::optim {
+namespace fairway::kernels {
 namespace {
 
 template <class F>
 void each(int64_t count, const F& f) {
-  kernels::parallel_ranges(count, 16384, [&](int64_t begin, int64_t end) {
+  parallel_ranges(count, 16384, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) f(i);
   });
 }
 
 /// One matrix with m <= n, in place.
-bool iterate(float* x, int64_t m, int64_t n, int64_t steps, kernels::Products products, NewtonSchulzScratch& s) {
-  const int bits = kernels::bits_of_products(products);
-  kernels::SumOfSquares squares;
+bool iterate(float* x, int64_t m, int64_t n, int64_t steps, Products products, NewtonSchulzScratch& s) {
+  const int bits = bits_of_products(products);
+  SumOfSquares squares;
   if (!squares.add({x, static_cast<size_t>(m * n)})) return false;
   const float divisor = ops::newton_schulz_divisor(squares.total());
   each(m * n, [&](int64_t i) { x[i] = ops::newton_schulz_input(x[i], divisor); });
@@ -26,15 +26,15 @@ bool iterate(float* x, int64_t m, int64_t n, int64_t steps, kernels::Products pr
   s.product.resize(static_cast<size_t>(m * n));
   for (int64_t step = 0; step < steps; ++step) {
     float *a = s.gram.data(), *a2 = s.gram2.data(), *px = s.product.data();
-    if (!kernels::quantise_rows(x, m, n, n, bits, s.rows)) return false;
-    kernels::exact_matmul_self(s.rows, products, a, m);
+    if (!quantise_rows(x, m, n, n, bits, s.rows)) return false;
+    exact_matmul_self(s.rows, products, a, m);
     // A is symmetric to the last bit, so its rows are its columns and A A is a product of rows with rows.
-    if (!kernels::quantise_rows(a, m, m, m, bits, s.rows)) return false;
-    kernels::exact_matmul_self(s.rows, products, a2, m);
+    if (!quantise_rows(a, m, m, m, bits, s.rows)) return false;
+    exact_matmul_self(s.rows, products, a2, m);
     each(m * m, [&](int64_t i) { a2[i] = ops::newton_schulz_polynomial(a[i], a2[i]); });
-    if (!kernels::quantise_rows(a2, m, m, m, bits, s.rows)) return false;
-    if (!kernels::quantise_columns(x, m, n, n, bits, s.columns)) return false;
-    kernels::exact_matmul(s.rows, s.columns, products, px, n);
+    if (!quantise_rows(a2, m, m, m, bits, s.rows)) return false;
+    if (!quantise_columns(x, m, n, n, bits, s.columns)) return false;
+    exact_matmul(s.rows, s.columns, products, px, n);
     each(m * n, [&](int64_t i) { x[i] = ops::newton_schulz_next(x[i], px[i]); });
   }
   return true;
@@ -42,7 +42,7 @@ bool iterate(float* x, int64_t m, int64_t n, int64_t steps, kernels::Products pr
 
 }  // namespace
 
-bool newton_schulz(float* u, int64_t count, int64_t rows, int64_t columns, int64_t steps, kernels::Products products,
+bool newton_schulz(float* u, int64_t count, int64_t rows, int64_t columns, int64_t steps, Products products,
                    NewtonSchulzScratch& scratch) {
   for (int64_t i = 0; i < count; ++i) {
     const bool ok = in_wide_form(u + i * rows * columns, rows, columns, scratch.x, [&](float* x, int64_t m, int64_t n) {
@@ -53,4 +53,4 @@ bool newton_schulz(float* u, int64_t count, int64_t rows, int64_t columns, int64
   return true;
 }
 
-}  // namespace fairway::optim
+}  // namespace fairway::kernels
