@@ -87,6 +87,11 @@ Status unpack(std::span<const std::byte> container, const submission::Submission
   FAIRWAY_ASSIGN(auto entries, planned_entries(model, s));
   FAIRWAY_ASSIGN(auto tensors, quant::read_container(container, entries, where));
   for (const quant::NamedTensor& t : tensors) FAIRWAY_TRY(set_values(*model.find(t.spec.name), t.values));
+  for (const auto& p : model.parameters()) {
+    if (quant::is_exported(p->name())) continue;
+    std::fill_n(p->value(), p->count(), 0.0f);
+    p->changed();
+  }
   return {};
 }
 

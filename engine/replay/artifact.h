@@ -40,7 +40,8 @@ Result<Packed> pack(const model::Gpt& model, const submission::Submission& s,
 /// Entries every container of this submission has, from names and shapes alone.
 Result<std::vector<quant::ContainerEntry>> planned_entries(const model::Gpt& model, const submission::Submission& s);
 
-/// Puts the container's values into the model. Errors: kData naming the offset, or a tensor that differs from the plan.
+/// Puts the container's values into the model, and 0 into the parameters that no container holds (multi-token heads): what an
+/// evaluation finds, and may train, does not depend on whether the model was trained just now or read from the file. Errors: kData naming the offset, or a tensor that differs from the plan.
 Status unpack(std::span<const std::byte> container, const submission::Submission& s, const std::string& where, model::Gpt& model);
 
 /// Decompresses an artifact, refusing anything that does not expand to exactly the planned size. `where` starts errors.

@@ -150,13 +150,16 @@ Status import_weights(const std::string& path, model::Gpt& model) {
   return set_parameters(std::move(weights.tensors), path, model);
 }
 
-Status load_artifact(const std::string& path, const submission::Submission& s, model::Gpt& model) {
+Result<Digest> load_artifact(const std::string& path, const submission::Submission& s, model::Gpt& model) {
   const auto parameters = static_cast<uint64_t>(model.parameter_count());
   const uint64_t most = 4 * parameters + kArchiveOverheadBytes;
   FAIRWAY_ASSIGN(auto file, read_file(path, most));
   if (!quant::upstream::is_archive(file)) {
     auto container = decompress_artifact(file, path, s, model);
-    if (container) return unpack(*container, s, path, model);
+    if (container) {
+      FAIRWAY_TRY(unpack(*container, s, path, model));
+      return sha256(*container);
+    }
     const auto codec = quant::detect_codec(file);
     if (!codec) return container.error();
     auto archive = quant::decompress_at_most(*codec, file, most, path);
@@ -166,7 +169,8 @@ Status load_artifact(const std::string& path, const submission::Submission& s, m
   }
   // Scales come on top of the parameters: one per row, so never as many again.
   FAIRWAY_ASSIGN(auto tensors, quant::upstream::read_artifact(file, 2 * parameters, path));
-  return set_parameters(std::move(tensors), path, model);
+  FAIRWAY_TRY(set_parameters(std::move(tensors), path, model));
+  return Digest{};
 }
 
 }  // namespace fairway::replay

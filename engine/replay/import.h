@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/base/result.h"
+#include "engine/base/sha256.h"
 #include "engine/model/gpt.h"
 #include "engine/quant/tensor.h"
 #include "engine/submission/submission.h"
@@ -25,7 +26,7 @@ Status set_parameters(std::vector<quant::NamedTensor> tensors, const std::string
 Status import_weights(const std::string& path, model::Gpt& model);
 
 /// From an artifact file of this submission, or of an upstream script (quant/upstream/artifact.h) under any of the codecs
-/// or none: the content tells. Errors: as read_artifact and unpack; as quant::upstream::read_artifact and set_parameters.
-Status load_artifact(const std::string& path, const submission::Submission& s, model::Gpt& model);
+/// or none: the content tells. Returns the digest of the container, zeros for an upstream artifact. Errors: as read_artifact and unpack; as quant::upstream::read_artifact and set_parameters.
+Result<Digest> load_artifact(const std::string& path, const submission::Submission& s, model::Gpt& model);
 
 }  // namespace fairway::replay

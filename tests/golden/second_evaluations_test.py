@@ -19,6 +19,7 @@ import time
 import second_evaluations as e
 import second_implementation as s
 import second_systems_test as systems
+from second_adapters import AdaptedModel, sha
 
 PLAIN = "layers = 2\nwidth = 8\nheads = 2\nkv_heads = 1\nmlp_hidden = 10\n"
 ONE_LAYER = PLAIN.replace("layers = 2", "layers = 1")       # no skips: a parameter without elements
@@ -125,6 +126,11 @@ CASES = {
     "ngram, the first window not all scored": ngram("sliding_d", "order = 2\nalpha = 0.0\ndiscount = 0.0\n"),
     "ngram of every feature": ngram("sliding_b", "", count=40, model=RICH),
 }
+ARTIFACTS = {
+    "artifact": windows("sliding_b"),
+    "artifact, ttt": ttt("chunk_tokens = 20\nepochs = 1\n"),
+    "artifact, lora": lora("rank = 2\nchunk_tokens = 5\n"),
+}
 
 
 def written_safetensors(model):
@@ -153,11 +159,11 @@ def strange_weights(model):
 def read_trace(data):
     """(header fields, events as (kind, body))"""
     header = struct.unpack_from("<8sIIQQQQ32s32s32s32s", data)
-    events, at, link = [], 176, e.sha(data[:176])
+    events, at, link = [], 176, sha(data[:176])
     while at < len(data):
         kind, size = struct.unpack_from("<II", data, at)
         body = data[at + 8:at + 8 + size]
-        link = e.sha(link, data[at:at + 8 + size])
+        link = sha(link, data[at:at + 8 + size])
         assert data[at + 8 + size:at + 40 + size] == link
         events.append((kind, body))
         at += 40 + size
@@ -179,37 +185,63 @@ def piece(token):
     return ("boundary", "") if token < 3 else ("normal", ("\u2581" if token % 3 == 0 else "") + chr(94 + token))
 
 
+def evaluated(folder, config, model, tokens, **container):
+    return e.Evaluation((folder / "fairway.toml").read_bytes(), config, model, tokens,
+                        lambda previous, token: s.prediction_bytes(piece(previous), piece(token)), **container).run()
+
+
+def scored_by_program(binary, folder, weights):
+    """(losses, trace) as bytes"""
+    subprocess.run([binary, "eval", folder, *weights, "--nll-out", folder / "nll", "--trace-out", folder / "trace", "--threads", "1"],
+                   stdout=subprocess.DEVNULL, check=True)
+    return (folder / "nll").read_bytes(), (folder / "trace").read_bytes()
+
+
+def same(report, name, mine, nll, trace):
+    report.same(name + ": nll", s.floats_to_bytes(mine.nll), nll)
+    report.same(name + ": trace", mine.trace, trace)
+    if mine.trace != trace:
+        (header, events), (their_header, their_events) = read_trace(mine.trace), read_trace(trace)
+        pairs = [(header, their_header)] + [(described(*a), described(*b)) for a, b in zip(events, their_events)]
+        for a, b in [p for p in pairs if p[0] != p[1]][:1]:
+            print("  computed %s\n  program  %s" % (a, b))
+        print("  %d events, %d of the program" % (len(events), len(their_events)))
+
+
 def compare(report, binary, folder, name, case):
     tokens = case.get("tokens") or [(5 * t * t + 3 * t + t // 7) % systems.PIECES for t in range(case.get("count", 60))]
     system = dict(model=case.get("model", PLAIN), seed=5, eval=case["eval"], numerics=case.get("numerics", ""))
     config = systems.write_submission(folder, system, case.get("quantization", "") + systems.DUMP, tokens)
     (folder / "t_val_000000.bin").write_bytes(systems.shard(tokens))
-    model = e.AdaptedModel(config, 5)
+    model = AdaptedModel(config, 5)
     strange_weights(model)
     (folder / "w").write_bytes(written_safetensors(model))
-    subprocess.run([binary, "eval", folder, "--weights", folder / "w", "--nll-out", folder / "nll", "--trace-out", folder / "trace",
-                    "--threads", "1"], stdout=subprocess.DEVNULL, check=True)
-    mine = e.Evaluation((folder / "fairway.toml").read_bytes(), config, model, tokens,
-                        lambda previous, token: s.prediction_bytes(piece(previous), piece(token))).run()
-    report.same(name + ": nll", s.floats_to_bytes(mine.nll), (folder / "nll").read_bytes())
-    theirs = (folder / "trace").read_bytes()
-    report.same(name + ": trace", mine.trace, theirs)
-    if mine.trace != theirs:
-        (header, events), (their_header, their_events) = read_trace(mine.trace), read_trace(theirs)
-        pairs = [(header, their_header)] + [(described(*a), described(*b)) for a, b in zip(events, their_events)]
-        for a, b in [p for p in pairs if p[0] != p[1]][:1]:
-            print("  computed %s\n  program  %s" % (a, b))
-        print("  %d events, %d of the program" % (len(events), len(their_events)))
+    mine = evaluated(folder, config, model, tokens)
+    same(report, name, mine, *scored_by_program(binary, folder, ["--weights", folder / "w"]))
+    return len(mine.nll)
+
+
+def compare_artifact(report, binary, folder, name, case):
+    """What the program scored at the end of a training, and its artifact scored again. The multi-token head is in no artifact."""
+    tokens = [(5 * t * t + 3 * t + t // 7) % systems.PIECES for t in range(101)]
+    config, container, nll = systems.program(binary, folder, dict(model=RICH, seed=5, eval=case["eval"]), systems.DUMP, tokens)
+    out = folder / "out" / "seed_5"
+    model = AdaptedModel(config, 5)
+    model.tensors.update({n: values for n, (_, values) in systems.restore_dump(container).items()})
+    mine = evaluated(folder, config, model, tokens[:60], container=sha(container))
+    same(report, name + ", after training", mine, nll, (out / "trace.bin").read_bytes())
+    same(report, name + ", again", mine, *scored_by_program(binary, folder, ["--artifact", out / "model.zlib"]))
     return len(mine.nll)
 
 
 def main():
-    binary, chosen = sys.argv[1], sys.argv[2:] or list(CASES)
+    binary, chosen = sys.argv[1], sys.argv[2:] or list(CASES) + list(ARTIFACTS)
     report = systems.Report()
     for name in chosen:
         started = time.time()
         with tempfile.TemporaryDirectory() as folder:
-            scored = compare(report, binary, pathlib.Path(folder), name, CASES[name])
+            run = compare_artifact if name in ARTIFACTS else compare
+            scored = run(report, binary, pathlib.Path(folder), name, ARTIFACTS.get(name) or CASES[name])
         print("%s: %d losses, %.1f s" % (name, scored, time.time() - started), flush=True)
     print("%d passed, %d failed" % (report.passed, len(report.failed)))
     return bool(report.failed)

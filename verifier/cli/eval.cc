@@ -14,11 +14,14 @@
 namespace fairway::cli {
 namespace po = boost::program_options;
 
-Status load_model(const po::variables_map& v, const submission::Submission& s, model::Gpt& model) {
-  if (v.count("weights") != 0) return replay::import_weights(v["weights"].as<std::string>(), model);
+Result<Digest> load_model(const po::variables_map& v, const submission::Submission& s, model::Gpt& model) {
+  if (v.count("weights") != 0) {
+    FAIRWAY_TRY(replay::import_weights(v["weights"].as<std::string>(), model));
+    return Digest{};
+  }
   if (v.count("init") != 0) {
     model.initialise(v["init"].as<uint64_t>());
-    return {};
+    return Digest{};
   }
   return replay::load_artifact(v["artifact"].as<std::string>(), s, model);
 }
@@ -51,7 +54,7 @@ ExitCode run_eval(const Arguments& arguments) {
   FAIRWAY_TRY(one_model_source(v));
   FAIRWAY_ASSIGN(auto s, load_submission(v));
   model::Gpt model(s.model);
-  FAIRWAY_TRY(load_model(v, s, model));
+  FAIRWAY_ASSIGN(const Digest container_sha256, load_model(v, s, model));
   train::DataFiles files;
   if (v.count("tokens") != 0) {
     files.val_paths = {v["tokens"].as<std::string>()};
@@ -61,7 +64,7 @@ ExitCode run_eval(const Arguments& arguments) {
   FAIRWAY_ASSIGN(auto validation, train::open_validation(s, files));
   FAIRWAY_ASSIGN(auto communicator, comm::create_communicator());
   const Stopwatch evaluation;
-  FAIRWAY_ASSIGN(auto scores, replay::score(model, s, validation, {v["nll-out"].as<std::string>(), v["trace-out"].as<std::string>(), {}}, true, *communicator));
+  FAIRWAY_ASSIGN(auto scores, replay::score(model, s, validation, {v["nll-out"].as<std::string>(), v["trace-out"].as<std::string>(), container_sha256}, true, *communicator));
   const int64_t ms = evaluation.milliseconds();
   if (!communicator->is_root()) return 0;
   for (const std::string& line : replay::result_lines(s, scores, ms)) std::fputs((line + "\n").c_str(), stdout);

@@ -42,6 +42,20 @@ class Artifact : public ::testing::Test {
   Gpt model;
 };
 
+TEST_F(Artifact, UnpackingLeavesNothingOfParametersThatNoContainerHolds) {
+  t.text = replaced(t.text, "width = 128", "width = 128\nmtp_heads = 1");
+  s = t.load();
+  Gpt trained(s.model), fresh(s.model);
+  trained.initialise(5);
+  test::perturb(trained, 11);
+  const auto packed = pack(trained, s);
+  ASSERT_TRUE(packed) << packed.error().message();
+  ASSERT_TRUE(unpack(packed->container, s, "memory", trained));
+  ASSERT_TRUE(unpack(packed->container, s, "memory", fresh));
+  EXPECT_EQ(values(trained), values(fresh));
+  for (float x : std::as_const(*trained.find("mtp_heads.0.weight")).values()) ASSERT_EQ(x, 0.0f);
+}
+
 TEST_F(Artifact, PackFileUnpackGivesTheQuantisedValues) {
   for (const auto& [scheme, codec] : {std::pair{"int8", "zlib-9"}, {"mixed_int6", "zstd-22"}}) {
     t.text = config(scheme, codec);

@@ -43,7 +43,7 @@ TEST_F(UpstreamImport, EveryFormGivesTheModelPyTorchsBits) {
   const auto expected = nlohmann::json::parse(std::string(reinterpret_cast<const char*>(text->data()), text->size()));
   for (const char* name : {"per_row_int8.zlib", "per_row_int6.zst", "by_category.xz", "plain.pt", "banks.pt"}) {
     model.initialise(1);
-    const Status status = load_artifact(golden(name), s, model);
+    const auto status = load_artifact(golden(name), s, model);
     ASSERT_TRUE(status) << status.error().message();
     for (const auto& p : model.parameters()) {
       const auto bits = expected.at(name).at(p->name()).at("bits").get<std::vector<uint32_t>>();
@@ -67,7 +67,7 @@ TEST_F(UpstreamImport, AModelOfAnotherShapeIsRefusedWithBothKeysNamed) {
     test::TinySubmission other(replaced(golden_config(), c.from, c.to));
     const auto os = other.load();
     model::Gpt m(os.model);
-    const Status status = load_artifact(golden("by_category.xz"), os, m);
+    const auto status = load_artifact(golden("by_category.xz"), os, m);
     ASSERT_FALSE(status) << c.to;
     EXPECT_NE(status.error().message().find(c.tensor), std::string::npos) << status.error().message();
     EXPECT_NE(status.error().message().find(c.key), std::string::npos) << status.error().message();
@@ -96,7 +96,7 @@ TEST_F(UpstreamImport, BanksOfAnotherDepthAreRefusedWithBothKeysNamed) {
   test::TinySubmission other(replaced(golden_config(), "layers = 2", "layers = 3"));
   const auto os = other.load();
   model::Gpt m(os.model);
-  const Status status = load_artifact(golden("banks.pt"), os, m);
+  const auto status = load_artifact(golden("banks.pt"), os, m);
   ASSERT_FALSE(status);
   EXPECT_NE(status.error().where.find("_bank"), std::string::npos) << status.error().message();
   EXPECT_NE(status.error().what.find("model.layers = 3"), std::string::npos) << status.error().message();
@@ -113,7 +113,7 @@ TEST_F(UpstreamImport, OurOwnArtifactIsStillReadAndItsFaultsAreStillNamed) {
   auto damaged = packed->compressed;
   damaged[damaged.size() / 2] ^= std::byte{4};
   ASSERT_TRUE(write_file_atomic(path, damaged));
-  const Status status = load_artifact(path, s, restored);
+  const auto status = load_artifact(path, s, restored);
   ASSERT_FALSE(status);
   EXPECT_EQ(status.error().code, Errc::kData);
   EXPECT_NE(status.error().what.find("zlib stream"), std::string::npos) << status.error().message();
