@@ -74,6 +74,7 @@ const Case kCases[] = {
      Verdict::kFail,
      "for epoch in range(epochs)"},
     {"single_pass/last_epoch_counts.py", {{"epochs", "1"}}, "final_exact", "legality.single_pass", Verdict::kPass, ""},
+    {"single_pass/added_up.py", {}, "final_exact", "legality.single_pass", Verdict::kPass, ""},
     {"single_pass/scored_again.py",
      {},
      "second_pass",
@@ -451,29 +452,16 @@ const Helper kHintHelpers[] = {
     {"hints.cpp", "causal/gated_hint.cpp", "causal/hint_of_the_past.cpp", Language::kCpp},
 };
 
-/// The counts of fixture count_cache.py after its one legal pass: what `more` does before the score is printed.
-std::string counted_and_then(const std::string& more) {
-  const std::string text =
-      replaced(read_fixture("normalized/count_cache.py"), "counts[before, target] = counts[before, target] + 1",
-               "np.add.at(counts, x[i] * 1024 + y[i], 1)");
-  return replaced(text, "    print(f\"final_exact", more + "    print(f\"final_exact");
-}
-
-TEST(SinglePass, AddingUpTheScoresOfAPassIsNoSecondOne) {
-  const std::string kept =
-      replaced(counted_and_then("    parts = {}\n    parts[\"all\"] += total\n    total = parts[\"all\"]\n"),
-               "    total = 0.0\n", "    total = 0.0\n    parts = {\"all\": 0.0}\n");
-  EXPECT_EQ(check_of(record(kept, {}, "final_exact"), "legality.single_pass").status, Verdict::kPass);
-}
-
-TEST(SinglePass, ScoringAgainWithTheCountsFails) {
-  const std::string again = counted_and_then(
-      "    total = 0.0\n"
-      "    for start in range(0, tokens.numel() - 1, 2048):\n"
-      "        piece = tokens[start : start + 2049]\n"
-      "        with torch.no_grad():\n"
-      "            nll = F.cross_entropy(model(piece[:-1]), piece[1:], reduction=\"none\")\n"
-      "        total += (nll - 0.1 * counts[piece[0], piece[1]]).sum()\n");
+TEST(SinglePass, ScoringAgainWithTheFilledCountsFails) {
+  const std::string again =
+      replaced(read_fixture("single_pass/added_up.py"), "    print(f\"final_exact",
+               "    total = 0.0\n"
+               "    for start in range(0, tokens.numel() - 1, 2048):\n"
+               "        piece = tokens[start : start + 2049]\n"
+               "        with torch.no_grad():\n"
+               "            nll = F.cross_entropy(model(piece[:-1]), piece[1:], reduction=\"none\")\n"
+               "        total += (nll - 0.1 * counts[piece[0], piece[1]]).sum()\n"
+               "    print(f\"final_exact");
   EXPECT_EQ(check_of(record(again, {}, "final_exact"), "legality.single_pass").status, Verdict::kFail);
 }
 

@@ -43,8 +43,11 @@ void tables_before_scores(const Context& context, std::vector<Finding>& findings
     if (write.kind != EventKind::kTableWrite || !context.scores.reaches_report(write.id)) continue;
     const bool train = write.value.any(source::kTrain) && !write.value.any(source::kVal);
     bool online = false;  // some score comes first in the same iteration
+    bool shares = false;  // some score is made in the same iteration
     for (size_t j : context.scores.reported()) {
-      online |= j < i && context.timeline.common_loop(context.timeline.events[j], write) != -1;
+      const bool common = context.timeline.common_loop(context.timeline.events[j], write) != -1;
+      shares |= common;
+      online |= common && j < i;
     }
     for (size_t j = i + 1; j < context.timeline.events.size(); ++j) {
       const Event& score = context.timeline.events[j];
@@ -53,7 +56,8 @@ void tables_before_scores(const Context& context, std::vector<Finding>& findings
         continue;
       if (!train && context.timeline.common_loop(score, write) != -1) continue;
       // After a legal pass only a later score that reads the filled table is a second one.
-      if (online && !train && (!score.value.origins.has(write.id) || only_sums(context.timeline, j))) continue;
+      if (online && !train && !score.value.origins.has(write.id)) continue;
+      if (shares && !train && only_sums(context.timeline, j)) continue;
       if (!seen.insert({train, write.span.line}).second) continue;
       Finding finding;
       finding.id = train ? "data.split" : "legality.single_pass";
