@@ -77,6 +77,8 @@ def ngram(method, options, more="", **others):
 
 CASES = {
     "standard": dict(eval="seq_len = 9\n", count=70),
+    "more than a group": dict(eval="seq_len = 8\n", count=e.GROUP_TOKENS + 3 * 8 + 1,
+                              model="layers = 1\nwidth = 2\nheads = 1\nkv_heads = 1\nmlp_hidden = 2\n"),
     "sliding a": windows("sliding_a", count=70),
     "sliding b": windows("sliding_b", count=70),
     "sliding c, tempered": windows("sliding_c", more="temperature = 0.7\n", count=70),
