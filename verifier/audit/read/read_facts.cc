@@ -178,7 +178,9 @@ class FolderReader {
   void add_embedded_c() {
     int count = 0;
     for (size_t script = 0, scripts = facts_.sources.size(); script < scripts; ++script) {
-      if (facts_.sources[script].language != Language::kPython) continue;
+      if (facts_.sources[script].language != Language::kPython ||
+          facts_.sources[script].text.find("#include <") == std::string::npos)
+        continue;
       const SourceFile source = facts_.sources[script];
       for (const std::string_view quote : {"\"\"\""sv, "'''"sv}) {
         const std::string_view text = source.text;

@@ -65,7 +65,11 @@ bool may_be_off(const Context& context, const Tree& tree, int32_t node, int32_t 
 }  // namespace
 
 void document_edges(const Context& context, std::vector<Finding>& findings) {
-  if (context.scores.report_event() < 0) return;
+  const auto& units = context.program.units();
+  const bool packs = std::any_of(units.begin(), units.end(), [](const source::Unit& unit) {
+    return unit.loaded && unit.source->text.find("cu_seqlens") != std::string::npos;
+  });
+  if (context.scores.report_event() < 0 || !packs) return;
   for (const auto& [index, sure] : classes_of_scored_models(context)) {
     const source::Class& cls = context.program.classes()[static_cast<size_t>(index)];
     const source::Unit& unit = context.program.units()[static_cast<size_t>(cls.file)];

@@ -1,6 +1,8 @@
 #include "verifier/audit/rules/model_classes.h"
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "verifier/audit/rules/tree_walk.h"
 
@@ -18,35 +20,40 @@ bool is_conditional(const Tree& tree, int32_t node, int32_t root) {
 
 std::map<int, bool> classes_of_scored_models(const Context& context) {
   const auto& classes = context.program.classes();
-  std::map<std::string, bool> names;  // true: surely
-  const auto name_class = [&](const std::string& name, bool surely) {
-    auto [at, inserted] = names.try_emplace(name, surely);
-    if (!inserted) at->second |= surely;
+  std::map<int, bool> named;  // by interned name, only names of classes; true: surely
+  for (const source::Class& cls : classes) {
+    if (cls.name >= 0 && cls.body != kNoNode) named.emplace(cls.name, false);
+  }
+  std::map<int, bool> reached;
+  std::vector<std::pair<int, bool>> open;  // names to follow
+  const auto follow = [&](const std::string& name, bool surely) {
+    for (const auto& [id, known] : named) {
+      if (context.program.name(id) == name) open.emplace_back(id, surely);
+    }
   };
   for (const source::Event& event : context.timeline.events) {
     if (event.kind == source::EventKind::kModel && context.scores.reaches_report(event.id))
-      name_class(event.text, !event.doubt);
+      follow(event.text, !event.doubt);
   }
-  std::map<int, bool> reached;
-  for (bool grown = true; grown;) {
-    grown = false;
+  while (!open.empty()) {
+    const auto [id, surely] = open.back();
+    open.pop_back();
     for (size_t i = 0; i < classes.size(); ++i) {
       const source::Class& cls = classes[i];
-      if (cls.name < 0 || cls.body == kNoNode) continue;
-      const auto named = names.find(context.program.name(cls.name));
-      if (named == names.end()) continue;
-      const bool surely = named->second;
-      auto [at, inserted] = reached.try_emplace(static_cast<int>(i), surely);
+      if (cls.name != id || cls.body == kNoNode) continue;
+      const auto [at, inserted] = reached.try_emplace(static_cast<int>(i), surely);
       if (!inserted && (at->second || !surely)) continue;
       at->second = surely;
-      grown = true;
-      const Tree& tree = context.program.units()[static_cast<size_t>(cls.file)].tree;
-      walk(tree, cls.body, [&](int32_t node) {
-        if (tree[node].kind == NodeKind::kIdentifier)
-          name_class(std::string(tree.text(node)), surely && !is_conditional(tree, node, cls.body));
+      const source::Unit& unit = context.program.units()[static_cast<size_t>(cls.file)];
+      const bool certain = surely;
+      walk(unit.tree, cls.body, [&](int32_t node) {
+        if (unit.tree[node].kind == NodeKind::kIdentifier && named.count(unit.names[static_cast<size_t>(node)]) > 0) {
+          open.emplace_back(unit.names[static_cast<size_t>(node)],
+                            certain && !is_conditional(unit.tree, node, cls.body));
+        }
         return true;
       });
-      for (const std::string& base : cls.bases) name_class(base, surely);
+      for (const std::string& base : cls.bases) follow(base, surely);
     }
   }
   return reached;

@@ -1,6 +1,7 @@
 /// Walking syntax trees.
 #pragma once
 
+#include <algorithm>
 #include <set>
 #include <string>
 
@@ -21,8 +22,11 @@ void walk(const Tree& tree, int32_t root, Visit visit) {
     const int32_t node = open.back();
     open.pop_back();
     if (!visit(node)) continue;
-    std::vector<int32_t> children = tree.children(node);
-    for (auto at = children.rbegin(); at != children.rend(); ++at) open.push_back(*at);
+    const auto first = static_cast<std::ptrdiff_t>(open.size());
+    for (int32_t at = tree[node].first_child; at != kNoNode; at = tree[at].next) {
+      if (tree[at].kind != NodeKind::kToken) open.push_back(at);
+    }
+    std::reverse(open.begin() + first, open.end());
   }
 }
 

@@ -34,8 +34,8 @@ std::string_view Interpreter::literal_start(int32_t string) const {
 }
 
 bool Interpreter::in_logs(std::string_view start) const {
-  return std::any_of(logged_.lines.begin(), logged_.lines.end(),
-                     [&](const std::string& line) { return line.compare(0, start.size(), start) == 0; });
+  const auto at = std::lower_bound(logged_.lines.begin(), logged_.lines.end(), start);
+  return at != logged_.lines.end() && at->compare(0, start.size(), start) == 0;
 }
 
 /// True if the branch itself prints lines that readers keep, and finished runs have none of them, nor any other line

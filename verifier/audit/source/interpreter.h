@@ -28,7 +28,7 @@ struct InterpreterLimits {
 /// What the runs printed: code that prints such a line has run, whatever its default says; a branch that is on by no
 /// logged setting and prints a score that is not among `tags` has not.
 struct LoggedText {
-  std::vector<std::string> lines;  ///< markers and score lines, without leading blanks
+  std::vector<std::string> lines;  ///< markers and score lines, without leading blanks, sorted
   std::vector<std::string> tags;   ///< of score lines; empty if no run has a final score
   bool complete = true;            ///< no run has more markers than readers keep
 };
