@@ -35,6 +35,12 @@ inline Facts record(const std::string& script, const std::map<std::string, std::
   return facts;
 }
 
+inline std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
+    text.replace(at, from.size(), to);
+  return text;
+}
+
 inline verifier::Check check_of(const Facts& facts, const std::string& id) {
   for (verifier::Check& check : audit_source(facts)) {
     if (check.id == id) return check;
