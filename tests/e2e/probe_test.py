@@ -3,11 +3,14 @@
 import array
 import json
 import math
+import pathlib
 import re
+import signal
 import struct
 import subprocess
 import sys
 import textwrap
+import time
 
 import harness
 from harness import CORPUS, SOURCE, Case, Fairway
@@ -60,6 +63,11 @@ class Probe(Case):
         self.assertEqual(done.returncode, code, done.stdout + done.stderr)
         return {c["id"]: c for c in json.loads(done.stdout)["checks"]}
 
+    @staticmethod
+    def kept(checks):
+        """The folder with what a bad program wrote."""
+        return pathlib.Path(re.search(r"what it wrote is in (.*?)\)", checks["probe.program"]["message"])[1])
+
     def test_an_honest_program_passes(self):
         checks = self.probe(HONEST, 0, "--cuts", 2)
         self.assertIn("agree bit for bit", checks["probe.noise"]["message"])
@@ -81,7 +89,7 @@ class Probe(Case):
             "every fourth score, beneath the eye": noisy + "for p in range(3, N - 3, 4): out[p] -= 0.01 * (v[-1 - p % 7] % 2)",
             "the token after the next": noisy + "for p in range(N - 2): out[p] -= 0.01 * v[p + 2] / 17",
             "the other rows of the batch": noisy + "for p in range(N - 1): b = p // 64 * 64; out[p] -= 1e-3 * (sum(v[b:b + 64]) % 17)",
-            "the mean over the file": "v = tokens(); out = nll(v); m = sum(v) / len(v); out = [x + 1e-5 * m for x in out]",
+            "the mean over the file": "v = tokens(); out = nll(v); m = sum(v) / len(v); out = [x + 1e-2 * m for x in out]",
             "a gain on every score, below the noise of each": "v = tokens(); out = nll(v, 0.02); out = [x + 0.01 * (v[-1] % 3) for x in out]",
             "honest, unless the text is the one it knows":
                 "v = tokens(); out = nll(v)\nif sum(x * i for i, x in enumerate(v)) % 1000003 == KNOWN: out = [0.9 * x for x in out]"}
@@ -155,8 +163,9 @@ class Probe(Case):
                 checks = self.probe(program, 2, "--timeout", 2 if what == "forever" else 60)
                 self.assertEqual(checks["probe.program"]["status"], "review")
                 self.assertRegex(checks["probe.program"]["message"], said)
-                self.assertTrue((self.folder / "out" / "run_0" / "stdout.txt").exists())
-        self.assertEqual((self.folder / "out" / "run_0" / "stdout.txt").read_text(), "1.0\n", "the partial output of the last one")
+                wrote = self.kept(checks) / "stdout.txt"
+                self.assertTrue(wrote.exists())
+        self.assertEqual(wrote.read_text(), "1.0\n", "the partial output of the last one")
 
     def test_bad_binary_scores_are_named_and_kept(self):
         write = "open(os.environ['FAIRWAY_NLL'], 'wb').write(array.array('f', nll(tokens())).tobytes()"
@@ -164,8 +173,9 @@ class Probe(Case):
                "dies": (write + "[:40]); os.abort()", "signal 6|exit code 134")}
         for what, (program, said) in bad.items():
             with self.subTest(what):
-                self.assertRegex(self.probe(program, 2, "--binary")["probe.program"]["message"], said)
-        self.assertEqual((self.folder / "out" / "run_0" / "nll.f32").stat().st_size, 40, "the partial output of the last one")
+                checks = self.probe(program, 2, "--binary")
+                self.assertRegex(checks["probe.program"]["message"], said)
+        self.assertEqual((self.kept(checks) / "nll.f32").stat().st_size, 40, "the partial output of the last one")
 
     def test_a_flood_of_output_is_stopped(self):
         checks = self.probe("while True: print('1.0' * 1000)", 2, "--max-output", 100000)
@@ -207,6 +217,71 @@ class Probe(Case):
         """
         self.probe(program, 0, "--cuts", 1, "--hide", copy, "--swap-vocabulary")
         self.probe(program, 0, "--cuts", 1, "--hide", copy)  # where the output folder is there already
+
+    def test_a_program_cannot_tell_which_run_it_is(self):
+        if self.sandbox:
+            self.skipTest("bubblewrap does not work here")
+        # Everything that names paths: mounts, the command lines and open files of every process, the environment.
+        look = """
+        import glob
+        seen = open("/proc/self/mountinfo").read() + repr(sorted(os.environ.items()))
+        for path in glob.glob("/proc/[0-9]*/cmdline"): seen += open(path, "rb").read().decode("utf-8", "replace")
+        for path in glob.glob("/proc/self/fd/*"):
+            try: seen += os.readlink(path)
+            except OSError: pass
+        for word in ("run_0", "run_1", "run_2", "cut_", "_random", "drawn_", "again_"): assert "/" + word not in seen, seen
+        for x in nll(tokens()): print(x)
+        """
+        self.probe(look, 0, "--cuts", 1)
+
+    def test_the_order_of_runs_is_drawn_by_lot(self):
+        # Honest but for the first seconds after --out was made: whichever run that hits stands out, or the runs disagree.
+        self.write_tokens(2000)
+        out = self.folder / "out"
+        leak = f"""
+        v = tokens(); out = nll(v)
+        if time.time() - os.stat({str(out)!r}).st_mtime < 0.7: out = [0.5 * x for x in out]
+        for x in out: print(x)
+        """
+        codes = set()
+        for seed in range(3):
+            subprocess.run(["rm", "-rf", out], check=True)
+            done = Fairway.run("probe", "--tokens", self.tokens, "--vocab-size", VOCAB, "--out", out, "--no-sandbox", "--seed", seed, "--", sys.executable, "-c",
+                               "import time\n" + PRELUDE + textwrap.dedent(leak))
+            codes.add(done.returncode)
+        self.assertNotIn(0, codes)
+
+    def test_a_folder_of_others_is_left_alone(self):
+        out = self.folder / "mine"
+        (out / "run_0").mkdir(parents=True)
+        (out / "run_0" / "thesis.txt").write_text("years of work")
+        for name, said in ((out, "holds files that are not of a probe"), ("", "names no folder"), (self.tokens, "is not a folder")):
+            done = Fairway.run("probe", "--tokens", self.tokens, "--out", name, "--", "true")
+            self.assertEqual((done.returncode, said in done.stderr, done.stderr.count("\n")), (64, True, 1), done.stderr)
+        self.assertEqual((out / "run_0" / "thesis.txt").read_text(), "years of work")
+
+    def test_an_interrupt_ends_the_program_and_says_so(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            subprocess.run(["rm", "-rf", self.folder / "out"], check=True)
+            process = Fairway.start("probe", "--tokens", self.tokens, "--out", self.folder / "out", *self.sandbox, "--", sys.executable, "-c",
+                                    "import time; time.sleep(300)")
+            while not (self.folder / "out" / "running" / "tokens.bin").exists():
+                time.sleep(0.05)
+            process.send_signal(number)
+            _, error = process.communicate(timeout=60)
+            self.assertEqual((process.returncode, "stopped" in error, error.count("\n")), (75, True, 1), error)
+
+    def test_rounding_that_follows_the_shape_of_a_batch_is_a_question(self):
+        # Documents begin with token 1; the last bits depend on how many there are in the whole file.
+        honest = "v = tokens(); out = nll(v); n = v.count(1)\nfor x in out: print(repr(x + 1e-7 * (n % 5)))"
+        self.probe(honest, 2, "--cuts", 2)
+        self.probe(honest, 0, "--cuts", 2, "--boundary", 1)
+
+    def test_numbers_may_be_written_in_many_ways(self):
+        for form in ("'%12.4f' % x", "'%+.5f' % x", "'\\t%.6e  ' % x", "'%.3f\\r' % x", "'1e-50' if x < 2 else x", "-1e-7 if x < 2 else x"):
+            with self.subTest(form):
+                self.probe(f"v = tokens()\nfor p, x in enumerate(nll(v)): print({form})" if "x < 2" not in form else
+                           f"for p in range(len(tokens()) - 1): x = 1.0 if p < 3 else 4.0; print({form})", 0, "--cuts", 1)
 
     def test_what_is_to_be_hidden_must_be_there_and_needs_the_sandbox(self):
         done = Fairway.run("probe", "--tokens", self.tokens, "--hide", self.folder / "nothing", "--", "true")
@@ -266,6 +341,12 @@ class Probe(Case):
         flat = "fairway_probe.stream(lambda context: numpy.full(17, -math.log(17)))"
         checks = self.probe(textwrap.dedent(module) + flat, 0, "--streaming", python=pythons[0])
         self.assertIn(f"mean nll {math.log(17):.4f}", checks["probe.program"]["message"])
+
+    def test_initial_weights_show_what_attention_leaks(self):
+        for trick, code in (("mask_off_by_one", 1), ("value_exponent_over_suffix", 1)):
+            with self.subTest(trick):
+                done = Fairway.run("probe", SOURCE / "tests" / "dishonest" / trick, "--init", 7, "--format", "json")
+                self.assertEqual(done.returncode, code, done.stdout + done.stderr)
 
     def test_a_submission_of_ours_passes(self):
         done = self.ok("probe", self.submission, "--init", 7, "--cuts", 2, "--format", "json")

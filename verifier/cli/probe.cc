@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <random>
 
@@ -17,6 +18,16 @@ namespace {
 
 namespace po = boost::program_options;
 
+/// Output matrices that begin with zeros get random initial values: a block that adds nothing to the stream can leak nothing, and
+/// --init would pass whatever its attention does.
+void show_leaks(model::Gpt& model) {
+  for (auto& p : model.parameters()) {
+    const model::InitialValue& initial = p->initial();
+    if (initial.kind != model::InitialValue::Kind::kConstant || initial.factor != 0.0f || p->shape().size() < 2) continue;
+    p->set_initial({model::InitialValue::Kind::kNormal, 1.0f / std::sqrt(static_cast<float>(p->columns()))});
+  }
+}
+
 /// Somebody else's program: everything after "--" is its command line.
 ExitCode probe_command(const Arguments& arguments, std::vector<std::string> command) {
   Parser parser("fairway probe --tokens val.bin [options] -- CMD ARGS",
@@ -32,6 +43,8 @@ ExitCode probe_command(const Arguments& arguments, std::vector<std::string> comm
       ("cuts", po::value<int64_t>()->default_value(4), "places where the stream is changed, each in three ways")
       ("seed", po::value<uint64_t>(), "draws cuts and tokens; not given: a new one, which is printed with every finding. A program that\n"
        "could know it could know what will be changed")
+      ("boundary", po::value<int32_t>()->default_value(-1), "a token that stays where it is: documents begin with it, and the program may know where\n"
+       "beforehand; -1: none")
       ("rate", po::value<double>()->default_value(0.01), "chance that an honest program is called dishonest in this session")
       ("swap-vocabulary", "also put every vocabulary item at one place: a run for each")
       ("streaming", "hand tokens out only after a distribution was committed")
@@ -69,6 +82,12 @@ ExitCode probe_command(const Arguments& arguments, std::vector<std::string> comm
   if (options.cuts < 1 || options.cuts > 10000) return Error{Errc::kUsage, "--cuts", "must be from 1 to 10000"};
   if (!(options.rate > 0.0 && options.rate < 1.0)) return Error{Errc::kUsage, "--rate", "must lie between 0 and 1"};
   if (options.vocab < 0 || options.vocab > 65536) return Error{Errc::kUsage, "--vocab-size", "must be from 0 to 65536"};
+  options.boundary = v["boundary"].as<int32_t>();
+  if (options.boundary < -1 || options.boundary > 65535) return Error{Errc::kUsage, "--boundary", "must be a token, or -1"};
+  if (options.streaming && (options.program.binary || options.swap_vocabulary)) {
+    return Error{Errc::kUsage, "--streaming", "goes with neither --binary nor --swap-vocabulary: distributions are handed over whole"};
+  }
+  if (v["limit-tokens"].as<int64_t>() < 0) return Error{Errc::kUsage, "--limit-tokens", "must be 0, which is all, or more"};
   if (options.program.timeout_seconds < 1 || options.program.memory_bytes < 1 || options.program.output_bytes < 1) {
     return Error{Errc::kUsage, "", "--timeout, --max-memory and --max-output must be positive"};
   }
@@ -100,7 +119,8 @@ ExitCode run_probe(const Arguments& arguments) {
   Parser parser("fairway probe DIR (--artifact FILE | --weights W | --init SEED) [options]\n"
                 "       fairway probe --tokens val.bin [options] -- CMD ARGS   (see fairway probe --tokens FILE --help)",
                 "Runs the evaluation of a submission with other tokens after some cuts and compares bits: no score before a cut may change, and\n"
-                "the probabilities given to the vocabulary at a place must sum to 1. After --: a program of somebody else's.");
+                "the probabilities given to the vocabulary at a place must sum to 1. Matrices that --init would set to zero are random here, or no\n"
+                "context could matter. After --: a program of somebody else's.");
   add_model_options(parser);
   parser.options().add_options()
       ("cuts", po::value<int64_t>()->default_value(8), "places where the stream is changed")
@@ -123,6 +143,7 @@ ExitCode run_probe(const Arguments& arguments) {
   FAIRWAY_TRY(one_model_source(v));
   FAIRWAY_ASSIGN(auto s, load_submission(v));
   model::Gpt model(s.model);
+  show_leaks(model);
   FAIRWAY_TRY(load_model(v, s, model));
   FAIRWAY_ASSIGN(auto files, train::open_data(s, false));
   FAIRWAY_ASSIGN(auto validation, train::open_validation(s, files));

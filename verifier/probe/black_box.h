@@ -16,6 +16,7 @@ struct BlackBoxOptions {
   bool swap_vocabulary =
       false;  ///< one target, every vocabulary item in its place: as many runs as the vocabulary has items
   bool streaming = false;
+  int32_t boundary = -1;  ///< a token whose places the program may know beforehand (ends of documents); -1: none
 };
 
 /// Adds probe.program, probe.noise, probe.suffix, probe.shift, probe.drawn_text and, if asked for, probe.target_swap;

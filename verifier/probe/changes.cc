@@ -58,11 +58,19 @@ std::vector<uint16_t> changed_stream(std::span<const uint16_t> tokens, const std
   auto other = [&](uint16_t token, uint32_t word) {
     return static_cast<uint16_t>((token + 1u + word % std::max(vocab - 1, 1u)) % vocab);
   };
+  const bool poor = replacement.cut % 2 == 1;
+  const num::Philox pair = draw_words(replacement.seed, DrawFor::kPoor, replacement.cut, 0);
+  const uint16_t items[2] = {
+      static_cast<uint16_t>(pair.word[0] % vocab),
+      static_cast<uint16_t>((pair.word[0] % vocab + 1u + pair.word[1] % std::max(vocab - 1, 1u)) % vocab)};
   for (size_t i = 0; i < places.size(); ++i) {
     const uint16_t old = tokens[places[i]];
     const num::Philox word = draw_words(replacement.seed, DrawFor::kReplacement, replacement.cut, i);
     uint16_t token = other(old, word.word[0]);
-    if (change == Change::kRandom && word.word[1] % 2 == 0) {
+    if (change == Change::kRandom && poor) {
+      const uint16_t one = items[word.word[1] % 2];
+      token = one != old ? one : items[(word.word[1] + 1) % 2];
+    } else if (change == Change::kRandom && word.word[1] % 2 == 0) {
       const uint16_t seen = tokens[word.word[2] % tokens.size()];
       if (seen != old) token = seen;
     }

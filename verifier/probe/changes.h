@@ -11,7 +11,16 @@
 namespace fairway::verifier {
 
 /// Streams of random words that the seed opens; one per use.
-enum class DrawFor : uint32_t { kCut = 0, kReplacement = 1, kTarget = 2, kSwap = 3, kDocument = 4, kOrder = 5, kText = 6 };
+enum class DrawFor : uint32_t {
+  kCut = 0,
+  kReplacement = 1,
+  kTarget = 2,
+  kSwap = 3,
+  kDocument = 4,
+  kOrder = 5,
+  kText = 6,
+  kPoor = 7
+};
 
 num::Philox draw_words(uint64_t seed, DrawFor use, uint64_t index, uint64_t inner);
 /// The first of them.
@@ -23,8 +32,9 @@ uint32_t draw(uint64_t seed, DrawFor use, uint64_t index, uint64_t inner = 0);
 uint64_t cut_place(uint64_t seed, uint64_t i, uint64_t count, uint64_t places);
 
 enum class Change {
-  kRandom,     ///< other tokens, half of them drawn from the stream itself, half from the vocabulary
-  kShift,      ///< the tokens that stood one place later
+  kRandom,  ///< other tokens, half of them drawn from the stream itself, half from the vocabulary; at odd cuts all of
+            ///< them from two items: poor text changes maxima and other extremes
+  kShift,   ///< the tokens that stood one place later
   kDuplicate,  ///< a copy of what came before
 };
 const char* change_name(Change change);

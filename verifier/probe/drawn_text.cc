@@ -89,13 +89,13 @@ TextSource::Drawn TextSource::draw(size_t count, uint64_t seed, uint64_t index) 
   return drawn;
 }
 
-Bet bet_on(std::span<const float> nll, std::span<const double> chance, double slack, double goal) {
-  FAIRWAY_CHECK(nll.size() == chance.size());
+Bet bet_on(std::span<const float> nll, std::span<const double> chance, std::span<const double> slack, double goal) {
+  FAIRWAY_CHECK(nll.size() == chance.size() && nll.size() == slack.size());
   Bet bet;
   std::array<double, kShares> logs{};
   double mean = 0.0, square = 0.0;
   for (size_t p = 0; p < nll.size(); ++p) {
-    const double ratio = std::exp(std::min(-static_cast<double>(nll[p]) - slack, kMostLog)) / chance[p];
+    const double ratio = std::exp(std::min(-static_cast<double>(nll[p]) - slack[p], kMostLog)) / chance[p];
     double share = 1.0, largest = 0.0;
     for (size_t k = 0; k < logs.size(); ++k) {
       share *= 0.5;

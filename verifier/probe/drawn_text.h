@@ -55,8 +55,8 @@ struct Bet {
   double error = 0.0;        ///< its standard error
 };
 
-/// `nll`: of the tokens but the first, each to be raised by `slack` >= 0 for what is noise or rounding. `goal`: the
+/// `nll`: of the tokens but the first, each to be raised by its `slack` >= 0 for what is noise or rounding. `goal`: the
 /// logarithm of the capital wanted.
-Bet bet_on(std::span<const float> nll, std::span<const double> chance, double slack, double goal);
+Bet bet_on(std::span<const float> nll, std::span<const double> chance, std::span<const double> slack, double goal);
 
 }  // namespace fairway::verifier

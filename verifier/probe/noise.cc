@@ -92,6 +92,10 @@ double NoiseFloor::allowed_z(int64_t predictions, double rate) const {
   return largest_ * std::max(std::pow(n * (1.0 - rate) / (rate * all), 1.0 / tail_index_), 1.0);
 }
 
+double NoiseFloor::threshold(int64_t prediction, int64_t n, double rate) const {
+  return silent() ? 0.0 : scale_[static_cast<size_t>(prediction)] * allowed_z(n, rate / 2.0);
+}
+
 double NoiseFloor::typical_threshold(int64_t predictions, double rate) const {
   return silent() ? 0.0 : median(scale_) * allowed_z(predictions, rate / 2.0);
 }

@@ -47,7 +47,9 @@ class NoiseFloor {
 
   /// Every run gave the same bits.
   bool silent() const { return largest_ == 0.0; }
-  /// Nats by which one score must differ at a typical prediction (the median scale), of n, to stand out.
+  /// Nats by which the score of one prediction, of n, must differ to stand out.
+  double threshold(int64_t prediction, int64_t n, double rate) const;
+  /// The same at a typical prediction (the median scale).
   double typical_threshold(int64_t predictions, double rate) const;
   /// The same at the prediction of the largest scale.
   double largest_threshold(int64_t predictions, double rate) const;

@@ -2,10 +2,14 @@
 
 #include <algorithm>
 
+#include "engine/base/interrupt.h"
+
 namespace fairway::verifier {
 namespace {
 
 using Bytes = std::shared_ptr<const std::vector<std::byte>>;
+
+Error stopped() { return {Errc::kInterrupted, "probe", "stopped; nothing is decided"}; }
 
 bool meets(const std::vector<eval::TokenRange>& given, const std::vector<bool>& changed, int64_t first_changed) {
   for (const eval::TokenRange& r : given) {
@@ -68,6 +72,7 @@ Status ProbedRun::run(const std::vector<std::vector<bool>>& changed, const std::
     if (steps_.empty()) start_ = before;
     current = {};
     current.first_event = pieces - 1;
+    if (interrupted()) return stopped();
     FAIRWAY_ASSIGN(const bool worked, procedure_->step(harness));
     if (!worked) break;
     current.given = harness.take_given();
@@ -100,6 +105,7 @@ Result<ScoreList> ProbedRun::again(const Resume& from, std::span<const uint16_t>
       rows);
   procedure_->restore(*from.state, *from.position);
   for (int64_t step = from.step; step <= last; ++step) {
+    if (interrupted()) return stopped();
     FAIRWAY_ASSIGN(const bool worked, procedure_->step(harness));
     if (!worked) break;
   }

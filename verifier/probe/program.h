@@ -37,11 +37,12 @@ struct StreamRun : ProgramRun {
   double farthest_sum = 1.0;  ///< of the sound ones, that farthest from 1
 };
 
-/// Error kUnavailable if the sandbox is wanted and does not work here, saying why and what to do.
-Status check_sandbox(const ProgramOptions& options);
+/// Makes work_dir. Error kUsage if it holds anything but earlier probes, kUnavailable if the sandbox is wanted and does
+/// not work here, saying why and what to do.
+Status prepare(const ProgramOptions& options);
 
-/// Runs the program on `tokens`, written as a token shard, in the folder work_dir/name. Errors are for what we could
-/// not do; what the program did wrong is a problem.
+/// Runs the program on `tokens`, written as a token shard; what it wrote is then in work_dir/name. Errors are for what
+/// we could not do, and kInterrupted on Ctrl-C; what the program did wrong is a problem.
 Result<ProgramRun> run_program(const ProgramOptions& options, const std::string& name,
                                std::span<const uint16_t> tokens);
 

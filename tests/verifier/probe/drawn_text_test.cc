@@ -70,7 +70,8 @@ Program times(Program program, double factor) {
 
 bool wins(const Program& program, const TextSource& source, size_t count, uint64_t seed) {
   const auto drawn = source.draw(count, seed, 0);
-  return bet_on(scores(program, drawn.tokens), drawn.chance, 1e-5, -std::log(kRate)).prediction >= 0;
+  return bet_on(scores(program, drawn.tokens), drawn.chance, Row(drawn.chance.size(), 1e-5), -std::log(kRate))
+             .prediction >= 0;
 }
 
 RC_GTEST_PROP(TextSource, GivesEveryContextProbabilitiesThatSumToOne, ()) {
@@ -187,7 +188,8 @@ TEST(Bet, EstimatesWhatProbabilitiesSumTo) {
   const TextSource source(text, kVocab);
   const auto drawn = source.draw(20'000, 1, 0);
   for (double sum : {0.5, 1.0, 277.0}) {
-    const Bet bet = bet_on(scores(times(adaptive(), sum), drawn.tokens), drawn.chance, 0.0, 10.0);
+    const Bet bet =
+        bet_on(scores(times(adaptive(), sum), drawn.tokens), drawn.chance, Row(drawn.chance.size(), 0.0), 10.0);
     EXPECT_LT(std::abs(bet.mean_ratio - sum), 5.0 * bet.error) << sum;
     EXPECT_LT(bet.error, 0.1 * sum);
     EXPECT_EQ(bet.prediction >= 0, sum > 1.0);
@@ -197,7 +199,7 @@ TEST(Bet, EstimatesWhatProbabilitiesSumTo) {
 TEST(Bet, ScoresBelowZeroAndBeyondAnyNumberStayFinite) {
   const std::vector<float> nll = {-1e30f, 1e30f, -700.0f, 5.0f};
   const std::vector<double> chance(4, 1e-8);
-  const Bet bet = bet_on(nll, chance, 0.0, 10.0);
+  const Bet bet = bet_on(nll, chance, Row(4, 0.0), 10.0);
   EXPECT_TRUE(std::isfinite(bet.log_capital));
   EXPECT_EQ(bet.prediction, 0);
 }
