@@ -14,6 +14,7 @@
 
 #include "kernels/attention.h"
 #include "kernels/buffer.h"
+#include "kernels/exclusive_attention.h"
 #include "kernels/matmul.h"
 #include "kernels/ops/adam.h"
 
@@ -80,6 +81,25 @@ class Executor {
   virtual void rope(float* x, int64_t tokens, int64_t length, int64_t heads, int64_t head_dim, int64_t width,
                     const float* table, bool backward) = 0;
   virtual void gather_rows(const float* table, const uint16_t* ids, int64_t tokens, int64_t n, float* y) = 0;
+
+  // kernels/elementwise.h, kernels/gates.h, kernels/smear.h, kernels/exclusive_attention.h, kernels/fake_quantise.h
+  virtual void scale_rows(const float* x, const float* s, int64_t rows, int64_t n, float* y) = 0;
+  virtual void sigmoid_gates(const float* z, int64_t count, float* s, float* rest) = 0;
+  virtual void head_gates(const float* z, const float* bias, int64_t tokens, int64_t heads, float* gate) = 0;
+  virtual void sigmoid_gates_backward(const float* gate, int64_t count, float* dz) = 0;
+  virtual void smear_channels(const float* x, const float* keep, const float* carry, int64_t tokens, int64_t length,
+                              int64_t n, float* y) = 0;
+  virtual void smear_channels_backward(const float* dy, const float* keep, const float* carry, int64_t tokens,
+                                       int64_t length, int64_t n, float* dx) = 0;
+  virtual void smear_gate_terms(const float* dy, const float* x, const float* s, bool raises_previous, int64_t tokens,
+                                int64_t length, int64_t n, float* terms) = 0;
+  [[nodiscard]] virtual bool exclude_value(const ExclusiveShape& shape, const float* o, const float* v, float* unit,
+                                           float* norm, float* along, float* y) = 0;
+  [[nodiscard]] virtual bool exclude_value_backward(const ExclusiveShape& shape, const float* dy, const float* o,
+                                                    const float* unit, const float* norm, const float* along,
+                                                    float* d_o, float* dv) = 0;
+  [[nodiscard]] virtual bool fake_quantise_rows(const float* w, int64_t rows, int64_t columns, float limit,
+                                                float* out) = 0;
 
   // kernels/optimizers.h, kernels/newton_schulz.h; gradients and weights
   virtual void accumulated_mean(const int64_t* acc, int64_t count, float divisor, float* g) = 0;

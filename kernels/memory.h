@@ -20,6 +20,8 @@ class Memory {
   /// Within this memory; the two must not overlap.
   virtual void copy(void* to, const void* from, size_t bytes) = 0;
   virtual void zero(void* p, size_t bytes) = 0;
+  /// How much could still be allocated.
+  virtual size_t free_bytes() = 0;
 };
 
 }  // namespace fairway::kernels

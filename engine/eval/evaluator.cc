@@ -1,18 +1,24 @@
 #include "engine/eval/evaluator.h"
 
+#include <fmt/format.h>
+
 #include "engine/eval/procedure.h"
 
 namespace fairway::eval {
 
+Status check_executor(const EvalConfig& config, kernels::Executor& executor) {
+  if (executor.memory() == nullptr || config.scores_only()) return {};
+  return Error{Errc::kUnavailable, "eval.procedure",
+               fmt::format("\"{}\" has no form for --device cuda yet; use --device cpu", procedure_name(config.procedure))};
+}
+
 Result<Scores> evaluate(model::Gpt& model, const EvalRun& run) {
+  FAIRWAY_TRY(check_executor(run.config, model.tape().executor()));
   const int64_t predictions = static_cast<int64_t>(run.tokens.size()) - 1;
   Harness::Setup setup{run.tokens, run.accounting, run.communicator, run.sink, {}, run.progress_label, predictions, run.config.by_document()};
   setup.seq_len = run.config.seq_len;
   Harness harness(std::move(setup));
   FAIRWAY_ASSIGN(auto procedure, make_procedure(run.config, model, predictions, harness.document_starts()));
-  if (procedure->learns() && model.tape().executor().memory() != nullptr) {
-    return Error{Errc::kUnavailable, "eval.procedure", "evaluations that learn have no form for --device cuda yet; use --device cpu"};
-  }
   if (run.trace.sink) {
     TraceHeader header = trace_header(run.config, model);
     header.config_sha256 = run.trace.config_sha256;

@@ -34,6 +34,9 @@ struct EvalRun {
 /// the model cannot compute with, a sink's.
 Result<Scores> evaluate(model::Gpt& model, const EvalRun& run);
 
+/// Error kUnavailable, naming the key, for an evaluation that has no form for the executor's device.
+Status check_executor(const EvalConfig& config, kernels::Executor& executor);
+
 /// The parts of a header that config and model decide, and the state a procedure starts from.
 TraceHeader trace_header(const EvalConfig& config, const model::Gpt& model);
 Digest initial_state(Procedure& procedure, model::Gpt& model);

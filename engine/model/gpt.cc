@@ -42,8 +42,8 @@ void Gpt::initialise(uint64_t seed) {
 }
 
 Status Gpt::use(kernels::Executor& executor) {
-  if (executor.memory() != nullptr && config_.qat != Qat::kNone) {
-    return Error{Errc::kUnavailable, "quantization.qat", "fake quantisation has no form for --device cuda yet; use --device cpu"};
+  if (executor.memory() != nullptr && config_.qat != Qat::kNone && config_.qat != Qat::kInt6RowMax) {
+    return Error{Errc::kUnavailable, "quantization.qat", "fake quantisation that clips at a quantile has no form for --device cuda yet; use --device cpu"};
   }
   FAIRWAY_TRY(tape_.use(executor));
   for (auto* group : {&parameters_, &adapters_.parameters()}) {

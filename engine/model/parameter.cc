@@ -16,8 +16,8 @@ namespace {
 bool fake_quantise(Qat qat, std::span<const float> row, std::span<float> out) {
   switch (qat) {
     case Qat::kInt6Row: return quant::fake_quantise_row65(row, out);
-    case Qat::kInt6RowMax: return quant::fake_quantise_row_max(row, out);
     case Qat::kInt8Row: return quant::fake_quantise_row_int8(row, out);
+    case Qat::kInt6RowMax:
     case Qat::kNone: break;
   }
   FAIRWAY_CHECK(false);
@@ -52,21 +52,29 @@ void Parameter::use(kernels::Executor& executor) {
 
 void Parameter::changed() { forward_ready_ = backward_ready_ = false; }
 
+bool Parameter::fake_quantised_copy(Qat qat) {
+  if (qat == Qat::kInt6RowMax) {
+    return executor_->fake_quantise_rows(data(), rows(), columns(), static_cast<float>(quant::kInt6Limit), effective_.data());
+  }
+  FAIRWAY_CHECK(executor_->memory() == nullptr);  // Gpt::use refuses it
+  std::atomic<bool> finite{true};
+  kernels::parallel_for(rows(), [&](int64_t r) {
+    const size_t begin = static_cast<size_t>(r * columns()), width = static_cast<size_t>(columns());
+    const std::span<const float> row = std::as_const(*this).values().subspan(begin, width);
+    const std::span<float> out(effective_.data() + begin, width);
+    if (!fake_quantise(qat, row, out)) finite = false;
+  });
+  return finite;
+}
+
 Status Parameter::prepare(Qat qat) {
   const bool fake = qat != Qat::kNone && fake_quantised_;
-  FAIRWAY_CHECK(!fake || executor_->memory() == nullptr);  // Gpt::use refuses it
   if (forward_bits_ == 0 || (forward_ready_ && fake == effective_is_copy_)) return {};
   const float* operand = data();
   if (fake) {
+    effective_.place(executor_->memory(), name_.c_str());
     effective_.resize(static_cast<size_t>(count_));
-    std::atomic<bool> finite{true};
-    kernels::parallel_for(rows(), [&](int64_t r) {
-      const size_t begin = static_cast<size_t>(r * columns()), width = static_cast<size_t>(columns());
-      const std::span<const float> row = std::as_const(*this).values().subspan(begin, width);
-      const std::span<float> out(effective_.data() + begin, width);
-      if (!fake_quantise(qat, row, out)) finite = false;
-    });
-    if (!finite) return Error{Errc::kData, name_, "the parameter is not finite"};
+    if (!fake_quantised_copy(qat)) return Error{Errc::kData, name_, "the parameter is not finite"};
     operand = effective_.data();
   }
   effective_is_copy_ = fake;

@@ -93,6 +93,8 @@ class Parameter {
   void set_forward_bits(int bits) { forward_bits_ = bits; }
 
  private:
+  bool fake_quantised_copy(Qat qat);
+
   std::string name_;
   std::vector<int64_t> shape_;
   int64_t count_;

@@ -3,18 +3,12 @@
 #include <algorithm>
 
 #include "engine/quant/row_quantiser.h"
+#include "kernels/fake_quantise.h"
 
 namespace fairway::quant {
 
 bool fake_quantise_row_max(std::span<const float> row, std::span<float> out) {
-  if (first_non_finite(row) >= 0) return false;
-  uint32_t largest = 0;
-  for (float w : row) largest = std::max(largest, num::magnitude_bits(w));
-  constexpr float kSteps = static_cast<float>(kInt6Limit);
-  const float s = std::max(num::float_of(largest) / kSteps, 1.0f / kSteps);
-  std::transform(row.begin(), row.end(), out.begin(),
-                 [s](float w) { return num::round_to_bf16(static_cast<float>(num::round_to_int(w / s)) * s); });
-  return true;
+  return kernels::fake_quantise_rows(row.data(), 1, static_cast<int64_t>(row.size()), static_cast<float>(kInt6Limit), out.data());
 }
 
 bool fake_quantise_row_int8(std::span<const float> row, std::span<float> out) {

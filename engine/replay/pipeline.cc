@@ -13,6 +13,7 @@
 #include "engine/quant/artifact_size.h"
 #include "engine/replay/calibration.h"
 #include "engine/replay/version.h"
+#include "engine/train/memory_plan.h"
 #include "kernels/cpu/parallel.h"
 
 namespace fairway::replay {
@@ -149,8 +150,18 @@ Result<std::optional<Record>> previous_run(const submission::Submission& s, cons
 
 }  // namespace
 
+Status check_executor(const submission::Submission& s, kernels::Executor& executor) {
+  if (executor.memory() == nullptr) return {};
+  if (s.calibration.source != submission::Calibration::kNone) {
+    return Error{Errc::kUnavailable, "quantization.calibration", "what matrices multiply cannot be seen on --device cuda yet; use --device cpu"};
+  }
+  FAIRWAY_TRY(eval::check_executor(s.eval, executor));
+  return train::check_memory(s, executor);
+}
+
 Result<Record> run_seed(const submission::Submission& s, const train::DataFiles& files, const train::Validation& validation,
                         const RunOptions& options, comm::Communicator& c) {
+  FAIRWAY_TRY(comm::agree(c, check_executor(s, *options.executor)));
   FAIRWAY_ASSIGN(std::optional<Record> previous, previous_run(s, files, options, c));
   if (previous) return std::move(*previous);
   std::optional<RunLog> log;
@@ -173,6 +184,7 @@ Result<Record> run_seed(const submission::Submission& s, const train::DataFiles&
   training.resume = options.resume;
   training.replay_multipliers = options.replay_multipliers;
   training.show_progress = options.show_progress;
+  training.executor = options.executor;
   FAIRWAY_ASSIGN(train::Trained trained, train::train(s, files, &validation, training, c, log_pointer));
 
   Packed packed;
@@ -195,6 +207,7 @@ Result<Record> run_seed(const submission::Submission& s, const train::DataFiles&
   FAIRWAY_TRY(unpack(packed.container, s, artifact, *trained.model));
 
   const Stopwatch evaluation;
+  FAIRWAY_TRY(comm::agree(c, trained.model->use(*options.executor)));
   FAIRWAY_ASSIGN(eval::Scores scores, score(*trained.model, s, validation,
                                              {join(options.out_dir, "scores.f32"), join(options.out_dir, "trace.bin"), sha256(packed.container)},
                                              options.show_progress, c));

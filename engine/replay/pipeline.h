@@ -20,7 +20,11 @@ struct RunOptions {
   bool echo = true;  ///< log lines to standard output as well
   bool show_progress = true;
   const std::vector<double>* replay_multipliers = nullptr;
+  kernels::Executor* executor = &kernels::cpu_executor();  ///< trains and scores; it must outlive the call
 };
+
+/// Error kUnavailable, naming it, for what training, quantising or scoring the submission needs and the executor's device does not have.
+Status check_executor(const submission::Submission& s, kernels::Executor& executor);
 
 /// Everything of one seed. Collective. Files appear complete or not at all, replay.json last.
 Result<Record> run_seed(const submission::Submission& s, const train::DataFiles& files, const train::Validation& validation,

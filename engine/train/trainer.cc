@@ -9,6 +9,7 @@
 #include "engine/base/interrupt.h"
 #include "engine/base/progress.h"
 #include "engine/base/stopwatch.h"
+#include "engine/train/memory_plan.h"
 #include "kernels/accumulate.h"
 
 namespace fairway::train {
@@ -25,6 +26,7 @@ class Run {
 
   Result<Trained> execute() {
     FAIRWAY_TRY(start());
+    FAIRWAY_TRY(comm::agree(comm_, check_memory(s_, executor_)));
     FAIRWAY_TRY(comm::agree(comm_, use(executor_)));
     const int64_t last = last_step();
     const uint64_t first = static_cast<uint64_t>(progress_.completed_steps);

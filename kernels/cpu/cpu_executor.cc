@@ -1,10 +1,13 @@
 #include "kernels/accumulate.h"
 #include "kernels/elementwise.h"
 #include "kernels/executor.h"
+#include "kernels/fake_quantise.h"
+#include "kernels/gates.h"
 #include "kernels/newton_schulz.h"
 #include "kernels/num/exact_sum.h"
 #include "kernels/optimizers.h"
 #include "kernels/rows.h"
+#include "kernels/smear.h"
 
 namespace fairway::kernels {
 namespace {
@@ -102,6 +105,42 @@ class CpuExecutor final : public Executor {
   }
   void gather_rows(const float* table, const uint16_t* ids, int64_t tokens, int64_t n, float* y) override {
     kernels::gather_rows(table, ids, tokens, n, y);
+  }
+
+  void scale_rows(const float* x, const float* s, int64_t rows, int64_t n, float* y) override {
+    kernels::scale_rows(x, s, rows, n, y);
+  }
+  void sigmoid_gates(const float* z, int64_t count, float* s, float* rest) override {
+    kernels::sigmoid_gates(z, count, s, rest);
+  }
+  void head_gates(const float* z, const float* bias, int64_t tokens, int64_t heads, float* gate) override {
+    kernels::head_gates(z, bias, tokens, heads, gate);
+  }
+  void sigmoid_gates_backward(const float* gate, int64_t count, float* dz) override {
+    kernels::sigmoid_gates_backward(gate, count, dz);
+  }
+  void smear_channels(const float* x, const float* keep, const float* carry, int64_t tokens, int64_t length, int64_t n,
+                      float* y) override {
+    kernels::smear_channels(x, keep, carry, tokens, length, n, y);
+  }
+  void smear_channels_backward(const float* dy, const float* keep, const float* carry, int64_t tokens, int64_t length,
+                               int64_t n, float* dx) override {
+    kernels::smear_channels_backward(dy, keep, carry, tokens, length, n, dx);
+  }
+  void smear_gate_terms(const float* dy, const float* x, const float* s, bool raises_previous, int64_t tokens,
+                        int64_t length, int64_t n, float* terms) override {
+    kernels::smear_gate_terms(dy, x, s, raises_previous, tokens, length, n, terms);
+  }
+  bool exclude_value(const ExclusiveShape& shape, const float* o, const float* v, float* unit, float* norm,
+                     float* along, float* y) override {
+    return kernels::exclude_value(shape, o, v, unit, norm, along, y);
+  }
+  bool exclude_value_backward(const ExclusiveShape& shape, const float* dy, const float* o, const float* unit,
+                              const float* norm, const float* along, float* d_o, float* dv) override {
+    return kernels::exclude_value_backward(shape, dy, o, unit, norm, along, d_o, dv);
+  }
+  bool fake_quantise_rows(const float* w, int64_t rows, int64_t columns, float limit, float* out) override {
+    return kernels::fake_quantise_rows(w, rows, columns, limit, out);
   }
 
   void accumulated_mean(const int64_t* acc, int64_t count, float divisor, float* g) override {

@@ -43,7 +43,7 @@ bool exclude_value(const ExclusiveShape& s, const float* o, const float* v, floa
       if (!table().row_dot(v + row * n, v + row * n, n, &square, 0, 1)) ok = false;
       norm[row] = ops::value_norm(square);
       float* u = unit + row * n;
-      for (int64_t d = 0; d < n; ++d) u[d] = v[row * n + d] / norm[row];
+      for (int64_t d = 0; d < n; ++d) u[d] = ops::unit_value(v[row * n + d], norm[row]);
       // Query heads group * j ... group * j + group - 1 share key head j, so their rows follow each other.
       for (int64_t h = row * group; h < (row + 1) * group; ++h) {
         if (!table().row_dot(o + h * n, u, n, &along[h], 0, 1)) ok = false;
@@ -78,7 +78,7 @@ bool exclude_value_backward(const ExclusiveShape& s, const float* dy, const floa
         ok = false;
         continue;
       }
-      for (float& x : du) x = -x;
+      for (float& x : du) x = ops::negated(x);
       if (!table().row_dot(du.data(), u, n, &projection, 0, 1)) ok = false;
       for (int64_t d = 0; d < n; ++d) dv[row * n + d] = ops::value_gradient(du[static_cast<size_t>(d)], projection, u[d], norm[row]);
     }

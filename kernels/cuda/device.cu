@@ -86,6 +86,12 @@ void Device::copy_to_host(void* to, const void* from, size_t bytes) {
 
 void Device::copy(void* to, const void* from, size_t bytes) { FAIRWAY_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_)); }
 
+size_t Device::free_bytes() {
+  size_t free = 0, total = 0;
+  FAIRWAY_CUDA(cudaMemGetInfo(&free, &total));
+  return free;
+}
+
 void Device::zero(void* p, size_t bytes) { FAIRWAY_CUDA(cudaMemsetAsync(p, 0, bytes, stream_)); }
 
 }  // namespace fairway::cuda

@@ -55,6 +55,7 @@ class Device : public kernels::Memory {
   void copy_to_host(void* to, const void* from, size_t bytes) override;
   void copy(void* to, const void* from, size_t bytes) override;
   void zero(void* p, size_t bytes) override;
+  size_t free_bytes() override;
 
   /// "NVIDIA H100 80GB HBM3, compute capability 9.0, driver 13.0"
   const std::string& name() const { return name_; }

@@ -8,6 +8,7 @@
 
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/bodies/elementwise.h"
+#include "kernels/cuda/bodies/gates.h"
 #include "kernels/cuda/bodies/rows.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/newton_schulz.h"
@@ -134,6 +135,44 @@ class DeviceExecutor final : public kernels::Executor {
   }
   void gather_rows(const float* table, const uint16_t* ids, int64_t tokens, int64_t n, float* y) override {
     elements(tokens * n, GatherRows{table, ids, n, y});
+  }
+
+  void scale_rows(const float* x, const float* s, int64_t rows, int64_t n, float* y) override {
+    elements(rows * n, ScaleBy<Per::kRow>{x, s, {n}, y});
+  }
+  void sigmoid_gates(const float* z, int64_t count, float* s, float* rest) override {
+    elements(count, SigmoidGates{z, s, rest});
+  }
+  void head_gates(const float* z, const float* bias, int64_t tokens, int64_t heads, float* gate) override {
+    elements(tokens * heads, HeadGates{z, bias, heads, gate});
+  }
+  void sigmoid_gates_backward(const float* gate, int64_t count, float* dz) override {
+    elements(count, SigmoidGradient{gate, dz});
+  }
+  void smear_channels(const float* x, const float* keep, const float* carry, int64_t tokens, int64_t length, int64_t n,
+                      float* y) override {
+    elements(tokens * n, SmearChannels<false>{x, keep, carry, length, n, y});
+  }
+  void smear_channels_backward(const float* dy, const float* keep, const float* carry, int64_t tokens, int64_t length,
+                               int64_t n, float* dx) override {
+    elements(tokens * n, SmearChannels<true>{dy, keep, carry, length, n, dx});
+  }
+  void smear_gate_terms(const float* dy, const float* x, const float* s, bool raises_previous, int64_t tokens,
+                        int64_t length, int64_t n, float* terms) override {
+    elements(tokens * n, SmearGateTerms{dy, x, s, raises_previous, length, n, terms});
+  }
+  bool exclude_value(const kernels::ExclusiveShape& shape, const float* o, const float* v, float* unit, float* norm,
+                     float* along, float* y) override {
+    return start(ExcludeValue{o, v, shape.tokens * shape.kv_heads, shape.heads / shape.kv_heads, shape.head_dim, unit,
+                              norm, along, y, failure()});
+  }
+  bool exclude_value_backward(const kernels::ExclusiveShape& shape, const float* dy, const float* o, const float* unit,
+                              const float* norm, const float* along, float* d_o, float* dv) override {
+    return start(ExcludeValueBackward{dy, o, unit, norm, along, shape.tokens * shape.kv_heads,
+                                      shape.heads / shape.kv_heads, shape.head_dim, d_o, dv, failure()});
+  }
+  bool fake_quantise_rows(const float* w, int64_t rows, int64_t columns, float limit, float* out) override {
+    return start(FakeQuantiseRows{w, rows, columns, limit, out, failure()});
   }
 
   void accumulated_mean(const int64_t* acc, int64_t count, float divisor, float* g) override {

@@ -24,7 +24,6 @@ template void start(Device&, const Elements<Rope<true>>&);
 template void start(Device&, const Elements<GatherRows>&);
 template void start(Device&, const Elements<RoundToBf16>&);
 template void start(Device&, const Elements<CheckFinite>&);
-template void start(Device&, const Elements<SmearChannels>&);
 template void start(Device&, const Elements<AccumulatedMean>&);
 template void start(Device&, const Elements<Adam>&);
 template void start(Device&, const Elements<MuonMomentum>&);

@@ -16,6 +16,10 @@ FAIRWAY_HD float value_norm(float square) {
   return norm > kUnitEps ? norm : kUnitEps;
 }
 
+/// An element of the unit vector, and the sign of its gradient's sum.
+FAIRWAY_HD float unit_value(float v, float norm) { return v / norm; }
+FAIRWAY_HD float negated(float x) { return -x; }
+
 /// y = o - along * unit; the same text takes the gradient of o from that of y.
 FAIRWAY_HD float exclude(float o, float along, float unit) { return o - along * unit; }
 

@@ -65,8 +65,12 @@ class Parser {
 
 /// The arguments of every command that works on a submission: DIR, --data, --tokenizer and --threads.
 void add_submission(Parser& parser);
+/// Whether a command computes on the device that --device names, or on the CPU alone and refuses another.
+enum class Devices { kCpuOnly, kAny };
 /// Sets the threads and loads the submission they name.
-Result<submission::Submission> load_submission(const boost::program_options::variables_map& v);
+Result<submission::Submission> load_submission(const boost::program_options::variables_map& v, Devices devices = Devices::kCpuOnly);
+/// The executor of --device; it lives as long as the process. After load_submission.
+kernels::Executor& chosen_executor(const boost::program_options::variables_map& v);
 
 /// Standard output is a terminal and NO_COLOR is not set.
 bool want_colour();

@@ -52,7 +52,7 @@ ExitCode run_eval(const Arguments& arguments) {
   FAIRWAY_ASSIGN(auto v, parser.parse(arguments, help));
   if (help) return 0;
   FAIRWAY_TRY(one_model_source(v));
-  FAIRWAY_ASSIGN(auto s, load_submission(v));
+  FAIRWAY_ASSIGN(auto s, load_submission(v, Devices::kAny));
   model::Gpt model(s.model);
   FAIRWAY_ASSIGN(const Digest container_sha256, load_model(v, s, model));
   train::DataFiles files;
@@ -63,6 +63,7 @@ ExitCode run_eval(const Arguments& arguments) {
   }
   FAIRWAY_ASSIGN(auto validation, train::open_validation(s, files));
   FAIRWAY_ASSIGN(auto communicator, comm::create_communicator());
+  FAIRWAY_TRY(model.use(chosen_executor(v)));
   const Stopwatch evaluation;
   FAIRWAY_ASSIGN(auto scores, replay::score(model, s, validation, {v["nll-out"].as<std::string>(), v["trace-out"].as<std::string>(), container_sha256}, true, *communicator));
   const int64_t ms = evaluation.milliseconds();

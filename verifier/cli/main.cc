@@ -6,6 +6,7 @@
 
 #include "engine/base/interrupt.h"
 #include "engine/replay/version.h"
+#include "kernels/cuda/device.h"
 #include "kernels/self_test.h"
 #include "verifier/cli/command.h"
 #include "verifier/cli/wait_policy.h"
@@ -77,6 +78,9 @@ int main(int argc, char** argv) {
   fairway::install_interrupt_handler();
   try {
     return fairway::cli::run({argv + 1, argv + argc});
+  } catch (const fairway::cuda::DeviceError& e) {
+    std::fputs(fmt::format("fairway: --device cuda: {}\n", e.what()).c_str(), stderr);
+    return static_cast<int>(fairway::Errc::kUnavailable);
   } catch (const std::bad_alloc&) {
     std::fputs("fairway: out of memory\n", stderr);
     return 71;

@@ -6,9 +6,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <memory>
 #include <sstream>
 
 #include "kernels/cpu/parallel.h"
+#include "kernels/cuda/cuda_executor.h"
 #include "kernels/cuda/device.h"
 #include "verifier/cli/command.h"
 
@@ -73,26 +75,35 @@ void add_submission(Parser& parser) {
       ("tokenizer", po::value<std::string>()->default_value(""), "SentencePiece model, instead of data.tokenizer")
       ("threads", po::value<int>()->default_value(0), "worker threads; 0: all cores (the bits do not depend on it)")
       ("device", po::value<std::string>()->default_value("auto"),
-       "auto, cpu or cuda (the bits do not depend on it); cuda without a usable GPU is an error, auto takes the CPU then");
+       "auto, cpu or cuda (the bits do not depend on it); train and eval can use a GPU; auto is the CPU; cuda without a usable GPU is an error");
 }
 
 namespace {
 
-/// The CPU for auto and cpu. Errors: an unknown name; kUnavailable for cuda, with what is missing: never a silent fallback.
-Status choose_device(const std::string& device) {
+/// Errors: an unknown name; kUnavailable for cuda, with what is missing: never a silent fallback.
+Status check_device(const std::string& device, Devices devices) {
   if (device == "auto" || device == "cpu") return {};
   if (device != "cuda") return Error{Errc::kUsage, "--device", fmt::format("must be auto, cpu or cuda, not \"{}\"", device)};
   if (const std::string problem = cuda::device_problem(); !problem.empty()) return Error{Errc::kUnavailable, "--device cuda", problem};
-  return Error{Errc::kUnavailable, "--device cuda", "the kernels run on a GPU (ctest -L gpu), the engine does not yet; use --device cpu"};
+  if (devices == Devices::kCpuOnly) return Error{Errc::kUnavailable, "--device cuda", "this command computes on the CPU; use --device cpu"};
+  return {};
 }
 
 }  // namespace
 
-Result<submission::Submission> load_submission(const po::variables_map& v) {
+kernels::Executor& chosen_executor(const po::variables_map& v) {
+  if (v["device"].as<std::string>() != "cuda") return kernels::cpu_executor();
+  // Open MPI numbers the ranks of a machine; each takes a GPU of its own.
+  const char* rank = std::getenv("OMPI_COMM_WORLD_LOCAL_RANK");
+  static const std::unique_ptr<kernels::Executor> executor = cuda::cuda_executor(rank == nullptr ? 0 : std::atoi(rank));
+  return *executor;
+}
+
+Result<submission::Submission> load_submission(const po::variables_map& v, Devices devices) {
   const int threads = v["threads"].as<int>();
   if (threads < 0 || threads > 1024) return Error{Errc::kUsage, "--threads", "must be from 0 to 1024"};
   if (threads > 0) kernels::set_thread_count(threads);
-  FAIRWAY_TRY(choose_device(v["device"].as<std::string>()));
+  FAIRWAY_TRY(check_device(v["device"].as<std::string>(), devices));
   return submission::load_submission(v["DIR"].as<std::string>(), {v["data"].as<std::string>(), v["tokenizer"].as<std::string>()});
 }
 

@@ -4,11 +4,24 @@
 #include <filesystem>
 
 #include "engine/replay/pipeline.h"
+#include "engine/train/memory_plan.h"
 #include "verifier/cli/command.h"
 
 namespace fairway::cli {
 
 namespace po = boost::program_options;
+
+namespace {
+
+ExitCode print_memory_plan(const po::variables_map& v) {
+  FAIRWAY_ASSIGN(auto s, submission::load_submission(v["DIR"].as<std::string>()));
+  FAIRWAY_ASSIGN(const auto plan, train::plan_memory(s, s.train.grad_chunk_tokens));
+  for (const auto& part : plan.parts) std::fputs(fmt::format("{:<28} {:>15} bytes\n", part.what, part.bytes).c_str(), stdout);
+  std::fputs(fmt::format("{:<28} {:>15} bytes\n", fmt::format("peak, {} tokens at once", s.train.grad_chunk_tokens), plan.peak_bytes).c_str(), stdout);
+  return 0;
+}
+
+}  // namespace
 
 ExitCode run_train(const Arguments& arguments) {
   Parser parser("fairway train DIR --out OUT [options]",
@@ -20,12 +33,18 @@ ExitCode run_train(const Arguments& arguments) {
       ("out", po::value<std::string>()->required(), "folder for the results")
       ("seed", po::value<uint64_t>(), "train only this seed, which need not be in the file")
       ("fresh", "remove what an earlier run left and start again")
+      ("plan-memory", "print how much memory a GPU needs for a step, and do nothing else; needs neither a GPU nor the data")
       ("quiet", "no log on standard output, no progress line");
   add_submission(parser);
+  parser.standalone("plan-memory");
   bool help = false;
   FAIRWAY_ASSIGN(auto v, parser.parse(arguments, help));
   if (help) return 0;
-  FAIRWAY_ASSIGN(auto s, load_submission(v));
+  if (v.count("plan-memory") != 0) {
+    if (v.count("DIR") == 0) return Error{Errc::kUsage, "", "the argument DIR is missing; see `fairway train --help`"};
+    return print_memory_plan(v);
+  }
+  FAIRWAY_ASSIGN(auto s, load_submission(v, Devices::kAny));
   FAIRWAY_ASSIGN(auto communicator, comm::create_communicator());
   FAIRWAY_ASSIGN(auto files, train::open_data(s, true));
   FAIRWAY_ASSIGN(auto validation, train::open_validation(s, files));
@@ -38,6 +57,7 @@ ExitCode run_train(const Arguments& arguments) {
     run.resume = v.count("fresh") == 0;
     run.echo = v.count("quiet") == 0;
     run.show_progress = run.echo;
+    run.executor = &chosen_executor(v);
     FAIRWAY_ASSIGN(auto record, replay::run_seed(s, files, validation, run, *communicator));
     if (communicator->is_root() && run.echo) {
       std::fputs(fmt::format("record:{}/replay.json identity:{}\n", run.out_dir, hex(replay::identity_digest(record.identity))).c_str(), stdout);

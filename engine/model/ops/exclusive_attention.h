@@ -12,6 +12,7 @@ class ExclusiveAttention : public Op {
       : Op(std::move(label)), config_(config), o_(o), v_(v), out_(out) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   const ModelConfig& config_;

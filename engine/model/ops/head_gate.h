@@ -11,6 +11,7 @@ class HeadGate : public Op {
   HeadGate(Parameter& bias, ValueId in, ValueId z, ValueId out) : Op(bias.name()), bias_(bias), in_(in), z_(z), out_(out) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   Parameter& bias_;

@@ -9,14 +9,11 @@ namespace fairway::model {
 Status SmearGate::forward(Tape& tape) {
   const Batch& b = tape.batch();
   const int64_t n = tape.width(in_);
-  s_.resize(static_cast<size_t>(n));
-  rest_.resize(static_cast<size_t>(n));
-  for (int64_t c = 0; c < n; ++c) {
-    s_.data()[c] = num::sigmoid(gate_.value()[c]);
-    rest_.data()[c] = 1.0f - s_.data()[c];
-  }
+  tape.resize(s_, n);
+  tape.resize(rest_, n);
+  tape.executor().sigmoid_gates(gate_.data(), n, s_.data(), rest_.data());
   const float *keep = keeps_ ? s_.data() : rest_.data(), *carry = keeps_ ? rest_.data() : s_.data();
-  kernels::smear_channels(tape.data(in_), keep, carry, b.tokens(), b.length, n, tape.data(out_));
+  tape.executor().smear_channels(tape.data(in_), keep, carry, b.tokens(), b.length, n, tape.data(out_));
   return {};
 }
 
@@ -24,12 +21,12 @@ Status SmearGate::backward(Tape& tape) {
   const Batch& b = tape.batch();
   const int64_t n = tape.width(in_);
   const float* dy = tape.gradient(out_);
-  terms_.resize(static_cast<size_t>(b.tokens() * n));
-  kernels::smear_gate_terms(dy, tape.data(in_), s_.data(), !keeps_, b.tokens(), b.length, n, terms_.data());
-  if (!kernels::accumulate_rows(terms_.data(), b.tokens(), n, b.term_limit, gate_.gradient())) return bad_value(kGradientTooLarge);
+  tape.resize(terms_, b.tokens() * n);
+  tape.executor().smear_gate_terms(dy, tape.data(in_), s_.data(), !keeps_, b.tokens(), b.length, n, terms_.data());
+  if (!tape.executor().accumulate_rows(terms_.data(), b.tokens(), n, b.term_limit, gate_.gradient())) return bad_value(kGradientTooLarge);
   const float *keep = keeps_ ? s_.data() : rest_.data(), *carry = keeps_ ? rest_.data() : s_.data();
   FAIRWAY_TRY(tape.contribute(in_, [&](float* dx) -> Status {
-    kernels::smear_channels_backward(dy, keep, carry, b.tokens(), b.length, n, dx);
+    tape.executor().smear_channels_backward(dy, keep, carry, b.tokens(), b.length, n, dx);
     return {};
   }));
   tape.release_gradient(out_);

@@ -14,6 +14,7 @@ class SmearGate : public Op {
   SmearGate(Parameter& gate, bool keeps, ValueId in, ValueId out) : Op(gate.name()), gate_(gate), keeps_(keeps), in_(in), out_(out) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   Parameter& gate_;

@@ -8,7 +8,6 @@
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/muon.h"
 #include "kernels/ops/rope.h"
-#include "kernels/ops/smear.h"
 #include "kernels/ops/worker_mean.h"
 
 namespace fairway::cuda {
@@ -202,18 +201,6 @@ struct CheckFinite {
   template <class G>
   FAIRWAY_BODY void operator()(G& g, int64_t i) const {
     if (num::magnitude_bits(g.load(x + i)) >= num::kInfinityBits) g.atomic_or(failure, kNotFinite);
-  }
-};
-
-/// y = keep x + carry previous; kernels::smear_channels.
-struct SmearChannels {
-  const float *x, *keep, *carry;
-  int64_t length, n;
-  float* y;
-  template <class G>
-  FAIRWAY_BODY void operator()(G& g, int64_t i) const {
-    const float k = g.load(keep + i % n), v = g.load(x + i);
-    g.store(y + i, i / n % length == 0 ? ops::scaled(v, k) : ops::smear(v, g.load(x + i - n), k, g.load(carry + i % n)));
   }
 };
 

@@ -74,5 +74,76 @@ void expect_same_on_a_device(const ModelConfig& config) {
 
 TEST(DeviceModel, TheBaselineGivesTheBitsOfTheCpu) { expect_same_on_a_device(test::small_config(2)); }
 
+TEST(DeviceModel, TheFeaturesOfTheElevenLayerSystemsGiveTheBitsOfTheCpu) {
+  ModelConfig c = test::small_config(3);
+  c.rope_dims = 8;
+  c.rope_reference_length = 16;
+  c.ln_scale = true;
+  c.xsa_last_n = 2;
+  c.mlp_slope = 0.5f;
+  c.smear = SmearForm::kBlend;
+  c.bigram_buckets = 97;
+  c.bigram_dim = 20;
+  c.trigrams = true;
+  c.value_dim = 12;
+  c.value_layers = {1, 2};
+  c.value_residual = c.gated_attention = true;
+  c.mtp_heads = 1;
+  c.qat = Qat::kInt6RowMax;
+  expect_same_on_a_device(c);
+}
+
+TEST(DeviceModel, AnOutputMatrixOfItsOwnAndAllProductsGiveTheBitsOfTheCpu) {
+  ModelConfig c = test::small_config(1);
+  c.tied_head = false;
+  c.smear = SmearForm::kKeep;
+  test::set_products(c, kernels::Products::kS21);
+  expect_same_on_a_device(c);
+}
+
+TEST(DeviceModel, WhatHasNoFormForADeviceIsRefusedByName) {
+  SimulatedExecutor executor(uint64_t{8});
+  const auto refusal = [&](const ModelConfig& c) {
+    Gpt model(c);
+    model.initialise(1);
+    const Status used = model.use(executor);
+    EXPECT_FALSE(used);
+    // The model is as before: the CPU's.
+    EXPECT_EQ(test::nll_of(model, Sample(1, 8, 61, 3).batch(false)).size(), 8u);
+    return used ? std::string() : std::to_string(used.error().exit_code()) + " " + used.error().message();
+  };
+  ModelConfig delta = test::small_config(2), sphere = test::small_config(2), quantile = test::small_config(2),
+              smear = test::small_config(2);
+  delta.delta_layers = {1};
+  sphere.hypersphere = true;
+  sphere.unet_skips = false;
+  quantile.qat = Qat::kInt6Row;
+  smear.smear = SmearForm::kFirstChannels;
+  const std::string end = ": this operation has no form for --device cuda yet; use --device cpu";
+  EXPECT_EQ(refusal(delta), "69 blocks.1.attn.q_conv1d.weight" + end);
+  EXPECT_EQ(refusal(sphere), "69 tok_emb.norm" + end);
+  EXPECT_EQ(refusal(smear), "69 smear_gate.gate.weight" + end);
+  EXPECT_EQ(refusal(quantile),
+            "69 quantization.qat: fake quantisation that clips at a quantile has no form for --device cuda yet; use "
+            "--device cpu");
+}
+
+TEST(DeviceModel, AValueThatCannotBeUsedIsLearnedLateAndNamedWhenWatched) {
+  SimulatedExecutor executor(uint64_t{9});
+  Gpt model(test::small_config(2));
+  model.initialise(1);
+  model.find("blocks.1.attn_scale")->value()[3] = num::float_of(0x7f800000u);
+  const Sample sample(1, 8, 61, 3);
+  Status on_cpu = model.tape().forward(sample.batch(false));
+  ASSERT_FALSE(on_cpu);
+  ASSERT_TRUE(model.use(executor));
+  EXPECT_TRUE(model.tape().forward(sample.batch(false)));
+  EXPECT_FALSE(executor.sound());
+  executor.watch(true);
+  Status on_device = model.tape().forward(sample.batch(false));
+  ASSERT_FALSE(on_device);
+  EXPECT_EQ(on_device.error().message(), on_cpu.error().message());
+}
+
 }  // namespace
 }  // namespace fairway::model

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/eval/evaluator.h"
+#include "engine/train/memory_plan.h"
 #include "engine/train/trainer.h"
 #include "kernels/cuda/device_executor.h"
 #include "tests/kernels/cuda/simulated_device.h"
@@ -73,6 +74,75 @@ TEST(DeviceTraining, ClippingAndAveragesEndInTheCommitmentsOfTheCpu) {
       text, "[schedule]",
       "[averages]\nema_decay = 0.8\nsnapshot_every = 1\nsnapshots_of = \"ema\"\nfinal_weights = \"ema\"\n\n[schedule]");
   expect_same_training(text);
+}
+
+/// What the plan foresees is what the first step asks for, and no later step asks for more: the plan is of one step,
+/// the run has two.
+TEST(DeviceTraining, TheMemoryPlanIsWhatTrainingAsksFor) {
+  TinySubmission t(short_config());
+  const auto s = t.load();
+  auto plan = plan_memory(s, s.train.grad_chunk_tokens);
+  ASSERT_TRUE(plan) << plan.error().message();
+  SimulatedExecutor executor(uint64_t{5});
+  const size_t before = executor.queue().peak_bytes();
+  executor.queue().set_capacity(before + plan->peak_bytes - 1);
+  auto refused = run(t, quiet(executor));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().exit_code(), 69);
+  EXPECT_NE(refused.error().message().find(
+                "GB of device memory are wanted (parameters and accumulators 0.00 GB, optimizer state"),
+            std::string::npos)
+      << refused.error().message();
+  EXPECT_EQ(executor.queue().peak_bytes(), before) << "a refused run takes nothing";
+  executor.queue().set_capacity(size_t{1} << 32);
+  ASSERT_TRUE(run(t, quiet(executor)));
+  // The executor's own words are in the plan and in `before`; the run's sum of losses takes as much.
+  EXPECT_EQ(executor.queue().peak_bytes() - before, plan->peak_bytes);
+}
+
+/// A value that cannot be used is named as the CPU names it, though the device learns of it at the end of the step.
+TEST(DeviceTraining, AStepThatFailsEndsWithTheErrorOfTheCpu) {
+  TinySubmission t(short_config());
+  const auto s = t.load();
+  model::Gpt model(s.model);
+  model.initialise(7);
+  model.find("blocks.1.attn_scale")->value()[3] = num::float_of(num::kInfinityBits);
+  optim::Optimizer optimizer(s.optimizer, model);
+  Progress progress;
+  progress.seed = 7;
+  const std::string state = t.folder / "broken.state";
+  ASSERT_TRUE(write_state(state, s.config_sha256, model, optimizer, progress));
+  SimulatedExecutor executor(uint64_t{6});
+  std::vector<std::string> errors;
+  for (kernels::Executor* e : {&kernels::cpu_executor(), static_cast<kernels::Executor*>(&executor)}) {
+    TrainOptions options = quiet(*e);
+    options.start_state = state;
+    auto failed = run(t, options);
+    ASSERT_FALSE(failed);
+    EXPECT_EQ(failed.error().exit_code(), 65);
+    errors.push_back(failed.error().message());
+  }
+  EXPECT_EQ(errors[0], errors[1]);
+  EXPECT_EQ(errors[0].substr(0, 23), "step 1: blocks.1.mlp_no") << errors[0];
+  EXPECT_EQ(executor.queue().problem(), "");
+}
+
+/// 65,536 tokens, what one of eight GPUs takes of a step, even if they all were one chunk.
+TEST(MemoryPlan, TheElevenLayerStackFitsInto60Gigabytes) {
+  for (const char* name : {"pr549-parallel-muon-ttt", "pr635-value-residual-ttt", "pr831-neural-cache"}) {
+    auto s = submission::load_submission(std::string(FAIRWAY_SOURCE_DIR) + "/submissions/" + name);
+    ASSERT_TRUE(s) << s.error().message();
+    auto chunk = plan_memory(*s, s->train.grad_chunk_tokens), share = plan_memory(*s, 65536);
+    ASSERT_TRUE(chunk && share) << name;
+    std::printf("%s: %lld tokens at once %.2f GB (%s)\n", name, static_cast<long long>(s->train.grad_chunk_tokens),
+                static_cast<double>(chunk->peak_bytes) * 1e-9, chunk->summary().c_str());
+    std::printf("%s: 65536 tokens at once %.2f GB (%s)\n", name, static_cast<double>(share->peak_bytes) * 1e-9,
+                share->summary().c_str());
+    EXPECT_LE(share->peak_bytes, size_t{60} * 1000 * 1000 * 1000) << name;
+    // Six activations of 512 channels per layer are the least that a backward pass needs.
+    EXPECT_GT(share->peak_bytes, size_t{65536} * 11 * 6 * 512 * 4) << name;
+    EXPECT_LT(chunk->peak_bytes, share->peak_bytes);
+  }
 }
 
 TEST(DeviceTraining, ARunThatChangesItsDeviceInTheMiddleEndsInTheSameCommitments) {

@@ -8,7 +8,6 @@
 #include "kernels/cuda/bodies/turn.h"
 #include "kernels/elementwise.h"
 #include "kernels/rows.h"
-#include "kernels/smear.h"
 #include "simulated_grid.h"
 
 namespace fairway::cuda {
@@ -204,7 +203,6 @@ TEST(DeviceElements, GiveTheBitsOfTheCpu) {
   check("relu backward", count, ReluSquaredBackward{in, other, out}, [&] { kernels::relu_squared_backward(in, other, count, e); });
   check("leaky", count, LeakyReluSquared{in, 0.5f, out}, [&] { kernels::leaky_relu_squared(in, 0.5f, count, e); });
   check("leaky backward", count, LeakyReluSquaredBackward{in, 0.5f, other, out}, [&] { kernels::leaky_relu_squared_backward(in, 0.5f, other, count, e); });
-  check("smear", count, SmearChannels{in, c0, c1, kLength, n, out}, [&] { kernels::smear_channels(in, c0, c1, kTokens, kLength, n, e); });
   check("rope", kTokens * kHeads * 4, Rope<false>{out, kLength, kHeads, kDim, 8, angles},
         [&] { kernels::rope(e, kTokens, kLength, kHeads, kDim, 8, angles, false); });
   check("rope back", kTokens * kHeads * 4, Rope<true>{out, kLength, kHeads, kDim, 8, angles},

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <map>
 #include <new>
 #include <string>
 
@@ -36,6 +37,9 @@ class SimulatedDevice : public kernels::Memory {
     const Open open(*this);
     ++launches_;
     simulation_.launch(body);
+    // A kernel that reported a failure leaves its output unwritten. Whoever queued the next ones does not know yet;
+    // nobody will use what they make of it.
+    if (failure_ != nullptr && *failure_ != 0) simulation_.define_everything();
   }
   uint32_t* failure() const { return failure_; }
   uint32_t take_failure() {
@@ -50,11 +54,17 @@ class SimulatedDevice : public kernels::Memory {
     char* p = arena_ + used_;
     used_ += (bytes + kGap) / kGap * kGap + kGap;
     FAIRWAY_CHECK(used_ <= kArena);
-    simulation_.memory(p, bytes, false);
-    allocated_bytes_ += bytes;
+    simulation_.memory(p, bytes, failed());
+    sizes_[p] = (bytes + kGranularity) / kGranularity * kGranularity;
+    live_bytes_ += sizes_[p];
+    peak_bytes_ = std::max(peak_bytes_, live_bytes_);
     return p;
   }
-  void release(void* p) override { simulation_.forget(p); }
+  void release(void* p) override {
+    simulation_.forget(p);
+    live_bytes_ -= sizes_[p];
+    sizes_.erase(p);
+  }
   void copy_to_device(void* to, const void* from, size_t bytes) override {
     const Open open(*this);
     if (simulation_.host_access(to, bytes, true)) std::memcpy(to, from, bytes);
@@ -73,13 +83,22 @@ class SimulatedDevice : public kernels::Memory {
     if (simulation_.host_access(p, bytes, true)) std::memset(p, 0, bytes);
   }
 
+  size_t free_bytes() override { return capacity_bytes_ - live_bytes_; }
+  void set_capacity(size_t bytes) { capacity_bytes_ = bytes; }
+
   /// Empty if nothing was found.
   const std::string& problem() const { return simulation_.problem(); }
   int64_t launches() const { return launches_; }
-  size_t allocated_bytes() const { return allocated_bytes_; }
+  size_t peak_bytes() const { return peak_bytes_; }
 
  private:
-  static constexpr size_t kArena = size_t{1} << 32, kGap = 256;
+  bool failed() {
+    if (failure_ == nullptr) return false;
+    const Open open(*this);
+    return *failure_ != 0;
+  }
+
+  static constexpr size_t kArena = size_t{1} << 32, kGap = 256, kGranularity = 512;
 
   /// The memory is open while this lives.
   class Open {
@@ -97,7 +116,8 @@ class SimulatedDevice : public kernels::Memory {
 
   Simulation simulation_;
   char* arena_ = nullptr;
-  size_t used_ = 0, allocated_bytes_ = 0;
+  size_t used_ = 0, live_bytes_ = 0, peak_bytes_ = 0, capacity_bytes_ = kArena;
+  std::map<void*, size_t> sizes_;
   int64_t launches_ = 0;
   uint32_t* failure_ = nullptr;
 };

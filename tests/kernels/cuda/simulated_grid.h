@@ -83,6 +83,12 @@ class Simulation {
     regions_[r.begin] = std::move(r);
     return data;
   }
+  /// Reads of what nobody wrote are no finding from here on; what is allocated later is watched again.
+  void define_everything() {
+    for (auto& [begin, region] : regions_) {
+      for (Byte& b : region.bytes) b.defined = true;
+    }
+  }
   /// Memory that a launch may no longer touch.
   void forget(const void* data) { regions_.erase(reinterpret_cast<uintptr_t>(data)); }
   /// The host read or wrote `size` bytes between launches; false, and a finding, if they are not within one piece of memory, or read before they were written.

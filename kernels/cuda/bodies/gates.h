@@ -1,0 +1,207 @@
+/// Smear gates, gates of heads, exclusive attention and fake quantisation: kernels/smear.h, kernels/gates.h,
+/// kernels/exclusive_attention.h, kernels/fake_quantise.h.
+#pragma once
+
+#include "kernels/cuda/bodies/rows.h"
+#include "kernels/num/tanh.h"
+#include "kernels/ops/exclusive_attention.h"
+#include "kernels/ops/fake_quantise.h"
+#include "kernels/ops/sigmoid_gate.h"
+#include "kernels/ops/smear.h"
+
+namespace fairway::cuda {
+
+/// kernels::sigmoid_gates. An Element of Elements, like all before ExcludeValue.
+struct SigmoidGates {
+  const float* z;
+  float *s, *rest;
+  template <class G>
+  FAIRWAY_BODY void operator()(G& g, int64_t i) const {
+    const float gate = num::sigmoid(g.load(z + i));
+    g.store(s + i, gate);
+    g.store(rest + i, ops::complement(gate));
+  }
+};
+
+/// y = keep x + carry (x of the token before, or with kBackward after it); kernels::smear_channels and
+/// smear_channels_backward.
+template <bool kBackward>
+struct SmearChannels {
+  const float *x, *keep, *carry;
+  int64_t length, n;
+  float* y;
+  template <class G>
+  FAIRWAY_BODY void operator()(G& g, int64_t i) const {
+    const float k = g.load(keep + i % n), v = g.load(x + i);
+    const bool alone = i / n % length == (kBackward ? length - 1 : 0);
+    g.store(y + i,
+            alone ? ops::scaled(v, k) : ops::smear(v, g.load(x + i + (kBackward ? n : -n)), k, g.load(carry + i % n)));
+  }
+};
+
+/// kernels::smear_gate_terms.
+struct SmearGateTerms {
+  const float *dy, *x, *s;
+  bool raises_previous;
+  int64_t length, n;
+  float* terms;
+  template <class G>
+  FAIRWAY_BODY void operator()(G& g, int64_t i) const {
+    const float own = g.load(x + i), previous = i / n % length == 0 ? 0.0f : g.load(x + i - n);
+    g.store(terms + i, ops::smear_gate_term(g.load(dy + i), raises_previous ? previous : own,
+                                            raises_previous ? own : previous, g.load(s + i % n)));
+  }
+};
+
+/// kernels::head_gates.
+struct HeadGates {
+  const float *z, *bias;
+  int64_t heads;
+  float* gate;
+  template <class G>
+  FAIRWAY_BODY void operator()(G& g, int64_t i) const {
+    g.store(gate + i, ops::head_gate(g.load(z + i), g.load(bias + i % heads)));
+  }
+};
+/// kernels::sigmoid_gates_backward.
+struct SigmoidGradient {
+  const float* gate;
+  float* dz;
+  template <class G>
+  FAIRWAY_BODY void operator()(G& g, int64_t i) const {
+    g.store(dz + i, ops::sigmoid_gradient(g.load(dz + i), g.load(gate + i)));
+  }
+};
+
+/// The dot product of two rows as row_dot gives it, by one warp, in every lane; false, reported, if a value is not
+/// finite.
+template <class G>
+FAIRWAY_BODY bool warp_dot(G& g, const float* a, const float* b, int64_t n, uint32_t* failure, float& dot) {
+  int32_t ea = 0, eb = 0;
+  if (!row_exponent(g, a, n, failure, ea) || !row_exponent(g, b, n, failure, eb)) return false;
+  dot = num::grid_value(row_integer_dot(g, a, ea, b, eb, n), ea + eb - 48);
+  return true;
+}
+
+/// kernels::exclude_value: one warp per token and key head. A lane goes back to the elements of `unit` that it wrote
+/// itself, so nothing orders the lanes.
+struct ExcludeValue {
+  static constexpr int kThreads = kRowThreads;
+  using Shared = NoShared;
+  const float *o, *v;
+  int64_t rows, group, n;  ///< rows: tokens * kv_heads
+  float *unit, *norm, *along, *y;
+  uint32_t* failure;
+
+  FAIRWAY_HD_MEMBER int64_t blocks() const { return row_blocks(rows); }
+
+  template <class G>
+  FAIRWAY_BODY void operator()(G& g) const {
+    const int64_t row = g.block() * kRowsPerBlock + g.thread() / kWarp;
+    if (row >= rows) return;
+    const int lane = g.thread() % kWarp;
+    const float* value = v + row * n;
+    float* u = unit + row * n;
+    float square = 0.0f;
+    if (!warp_dot(g, value, value, n, failure, square)) return;
+    const float length = ops::value_norm(square);
+    if (lane == 0) g.store(norm + row, length);
+    for (int64_t d = lane; d < n; d += kWarp) g.store(u + d, ops::unit_value(g.load(value + d), length));
+    for (int64_t h = row * group; h < (row + 1) * group; ++h) {
+      float dot = 0.0f;
+      if (!warp_dot(g, o + h * n, u, n, failure, dot)) return;
+      if (lane == 0) g.store(along + h, dot);
+      for (int64_t d = lane; d < n; d += kWarp)
+        g.store(y + h * n + d, ops::exclude(g.load(o + h * n + d), dot, g.load(u + d)));
+    }
+  }
+};
+
+/// kernels::exclude_value_backward; dv holds the gradient of the unit vector in between.
+struct ExcludeValueBackward {
+  static constexpr int kThreads = kRowThreads;
+  using Shared = NoShared;
+  const float *dy, *o, *unit, *norm, *along;
+  int64_t rows, group, n;
+  float *d_o, *dv;
+  uint32_t* failure;
+
+  FAIRWAY_HD_MEMBER int64_t blocks() const { return row_blocks(rows); }
+
+  template <class G>
+  FAIRWAY_BODY void operator()(G& g) const {
+    const int64_t row = g.block() * kRowsPerBlock + g.thread() / kWarp;
+    if (row >= rows) return;
+    const int lane = g.thread() % kWarp;
+    const float* u = unit + row * n;
+    float gradient_along[ops::kMaxAttentionGroup];
+    const auto term = [&](int64_t head, int64_t d) {
+      const int64_t h = row * group + head;
+      return ops::unit_gradient_term(g.load(along + h), g.load(dy + h * n + d), gradient_along[head],
+                                     g.load(o + h * n + d));
+    };
+    uint32_t max = 0;
+    for (int64_t head = 0; head < group; ++head) {
+      const int64_t h = row * group + head;
+      if (!warp_dot(g, dy + h * n, u, n, failure, gradient_along[head])) return;
+      for (int64_t d = lane; d < n; d += kWarp) {
+        g.store(d_o + h * n + d, ops::exclude(g.load(dy + h * n + d), gradient_along[head], g.load(u + d)));
+        const uint32_t m = num::magnitude_bits(term(head, d));
+        max = m > max ? m : max;
+      }
+    }
+    max = warp_max(g, max);
+    if (max >= num::kInfinityBits) {
+      if (lane == 0) g.atomic_or(failure, kNotFinite);
+      return;
+    }
+    const int32_t e = num::group_exponent(max, 24);
+    const float scale = num::quantiser_scale(e, 24);
+    float* du = dv + row * n;
+    for (int64_t d = lane; d < n; d += kWarp) {
+      int64_t sum = 0;
+      for (int64_t head = 0; head < group; ++head) sum += num::quantise24(term(head, d), scale);
+      g.store(du + d, ops::negated(num::grid_value(sum, e - 24)));
+    }
+    float projection = 0.0f;
+    if (!warp_dot(g, du, u, n, failure, projection)) return;
+    const float length = g.load(norm + row);
+    for (int64_t d = lane; d < n; d += kWarp)
+      g.store(du + d, ops::value_gradient(g.load(du + d), projection, g.load(u + d), length));
+  }
+};
+
+/// kernels::fake_quantise_rows: one warp per row.
+struct FakeQuantiseRows {
+  static constexpr int kThreads = kRowThreads;
+  using Shared = NoShared;
+  const float* w;
+  int64_t rows, n;
+  float limit;
+  float* out;
+  uint32_t* failure;
+
+  FAIRWAY_HD_MEMBER int64_t blocks() const { return row_blocks(rows); }
+
+  template <class G>
+  FAIRWAY_BODY void operator()(G& g) const {
+    const int64_t row = g.block() * kRowsPerBlock + g.thread() / kWarp;
+    if (row >= rows) return;
+    const int lane = g.thread() % kWarp;
+    uint32_t max = 0;
+    for (int64_t c = lane; c < n; c += kWarp) {
+      const uint32_t m = num::magnitude_bits(g.load(w + row * n + c));
+      max = m > max ? m : max;
+    }
+    max = warp_max(g, max);
+    if (max >= num::kInfinityBits) {
+      if (lane == 0) g.atomic_or(failure, kNotFinite);
+      return;
+    }
+    const float step = ops::fake_step(num::float_of(max), limit);
+    for (int64_t c = lane; c < n; c += kWarp)
+      g.store(out + row * n + c, ops::fake_quantised(g.load(w + row * n + c), step));
+  }
+};
+
+}  // namespace fairway::cuda
