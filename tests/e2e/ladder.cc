@@ -332,6 +332,6 @@ void operations() {
 int main(int argc, char** argv) {
   if (argc > 1) fairway::kernels::set_thread_count(std::atoi(argv[1]));
   fairway::ladder::operations();
-  fairway::ladder::models();
+  fairway::ladder::models(fairway::kernels::cpu_executor());
   fairway::ladder::exports();
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/base/sha256.h"
+#include "kernels/executor.h"
 #include "kernels/num/philox.h"
 
 namespace fairway::ladder {
@@ -55,7 +56,10 @@ inline Floats uniform(size_t count, uint32_t stream, float scale = 1.0f) {
 // The rungs of ladder.cc, ladder_models.cc and ladder_exports.cc, printed in the order of ci/digests.json.
 
 void operations();
-void models();
+/// The models are computed by `executor`; what has no form for a device is left out there.
+void models(kernels::Executor& executor);
+/// The lowest of them: a layer's passes and one step.
+void first_models(kernels::Executor& executor);
 void exports();
 
 }  // namespace fairway::ladder

@@ -72,7 +72,26 @@ void fill_projections(model::Gpt& model) {
   }
 }
 
-void one_layer() {
+/// The model, with its optimizer if there is one, on the executor.
+void use(kernels::Executor& executor, model::Gpt& model, optim::Optimizer* optimizer) {
+  require(static_cast<bool>(model.use(executor)), "the model's executor");
+  if (optimizer != nullptr) require(static_cast<bool>(optimizer->use(executor)), "the optimizer's executor");
+}
+
+void add_gradients(Rung& r, model::Gpt& model) {
+  for (auto& p : model.parameters()) {
+    p->download_gradient();
+    r.add(p->gradients().data(), static_cast<size_t>(p->count()));
+  }
+}
+
+Digest root_of(model::Gpt& model, optim::Optimizer& optimizer, int64_t steps) {
+  model.download();
+  optimizer.download();
+  return train::state_root(model, optimizer, steps);
+}
+
+void one_layer(kernels::Executor& executor) {
   const submission::Submission s = tiny(1);
   model::Gpt model(s.model);
   {
@@ -81,24 +100,27 @@ void one_layer() {
     add_parameters(r, model);
   }
   fill_projections(model);
+  use(executor, model, nullptr);
   Rung gradients("model.layer_gradients"), losses("model.layer_forward");  // printed in reverse: the forward pass is the lower rung
   run_step(s, model, 0, &losses);
-  for (auto& p : model.parameters()) gradients.add(p->gradient(), static_cast<size_t>(p->count()));
+  add_gradients(gradients, model);
 }
 
-void training() {
+void training(kernels::Executor& executor, bool one_step) {
   submission::Submission s = tiny(3);
   s.optimizer.grad_clip_norm = 0.5;
   model::Gpt model(s.model);
   model.initialise(42);
   optim::Optimizer optimizer(s.optimizer, model);
-  for (int64_t step = 0; step < 5; ++step) {
+  use(executor, model, &optimizer);
+  for (int64_t step = 0; step < (one_step ? 1 : 5); ++step) {
     run_step(s, model, step, nullptr);
     require(static_cast<bool>(optimizer.step(step, 1.0, s.train.batch_tokens)), "optimizer");
     if (step != 0 && step != 4) continue;
     Rung r(step == 0 ? "train.one_step" : "train.five_steps");
-    r.add_value(train::state_root(model, optimizer, step + 1));
+    r.add_value(root_of(model, optimizer, step + 1));
   }
+  if (one_step) return;
   auto packed = replay::pack(model, s);
   require(static_cast<bool>(packed), "export.container");
   {
@@ -106,6 +128,7 @@ void training() {
     r.add(packed->container);
   }
   require(static_cast<bool>(replay::unpack(packed->container, s, "ladder", model)), "unpack");
+  model.upload();
   Rung r("eval.scores");
   const auto stream = tokens(801, 5);
   auto communicator = comm::single_process();
@@ -119,7 +142,7 @@ void training() {
 }
 
 /// Every operation that can be combined, the loops of a recurrent model, and the optimizer of the banked systems.
-void features() {
+void features(kernels::Executor& executor) {
   submission::Submission s = tiny(4);
   model::ModelConfig& m = s.model;
   m.rope_dims = 8;
@@ -149,8 +172,9 @@ void features() {
   {
     Rung r("model.every_feature");
     add_parameters(r, model);
+    use(executor, model, &optimizer);
     run_step(s, model, 0, &r);
-    for (auto& p : model.parameters()) r.add(p->gradient(), static_cast<size_t>(p->count()));
+    add_gradients(r, model);
   }
   Rung r("train.parallel_muon");
   for (int64_t step = 0; step < 3; ++step) {
@@ -160,7 +184,7 @@ void features() {
     }
     require(static_cast<bool>(optimizer.step_of_workers(step, 1.0, 2)), "optimizer");
   }
-  r.add_value(train::state_root(model, optimizer, 3));
+  r.add_value(root_of(model, optimizer, 3));
 }
 
 /// What replaces attention, the MLP, the residual stream or the iteration as a whole; each trained for two steps.
@@ -193,11 +217,16 @@ void variants() {
 
 }  // namespace
 
-void models() {
-  one_layer();
-  training();
-  features();
-  variants();
+void models(kernels::Executor& executor) {
+  one_layer(executor);
+  training(executor, false);
+  features(executor);
+  if (executor.memory() == nullptr) variants();
+}
+
+void first_models(kernels::Executor& executor) {
+  one_layer(executor);
+  training(executor, true);
 }
 
 }  // namespace fairway::ladder
