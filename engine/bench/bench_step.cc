@@ -81,7 +81,7 @@ Status run(const std::string& directory, int repetitions, kernels::Executor& exe
   const double commit = seconds_since(start);
   struct rusage usage {};
   getrusage(RUSAGE_SELF, &usage);
-  const char* where = executor.memory() != nullptr ? "cuda" : kernels::isa_name(kernels::active_isa());
+  const std::string where = executor.memory() != nullptr ? "cuda" : kernels::isa_name(kernels::active_isa());
   fmt::print("{{\"submission\": \"{}\", \"isa\": \"{}\", \"threads\": {}, \"tokens\": {}, \"forward_backward_s\": {:.3f}, \"optimizer_s\": {:.3f}, "
              "\"commitment_s\": {:.3f}, \"peak_rss_mib\": {}, \"state_root\": \"{}\"}}\n",
              s.name, where, kernels::thread_count(), tokens, median(passes), median(updates), commit,

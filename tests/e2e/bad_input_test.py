@@ -27,6 +27,7 @@ class BadInput(Case):
 
     def test_usage_errors_exit_64(self):
         for arguments, names in ((("conquer",), "conquer"), (("train", "--nonsense"), "nonsense"), (("train", self.submission), "out"),
+                                 (("train", "--plan-memory"), "DIR"),
                                  (("eval", self.submission), "--weights"), (("verify", self.submission, "--level", "half"), "--level"),
                                  (("verify", self.submission, "--format", "xml"), "--format"), (("data", "steal"), "steal"),
                                  (("train", self.submission, "--out", "x", "--threads", "-1"), "--threads"),

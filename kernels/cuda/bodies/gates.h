@@ -135,10 +135,8 @@ struct ExcludeValueBackward {
     const int lane = g.thread() % kWarp;
     const float* u = unit + row * n;
     float gradient_along[ops::kMaxAttentionGroup];
-    const auto term = [&](int64_t head, int64_t d) {
-      const int64_t h = row * group + head;
-      return ops::unit_gradient_term(g.load(along + h), g.load(dy + h * n + d), gradient_along[head],
-                                     g.load(o + h * n + d));
+    const auto term = [&](int64_t h, int64_t d, float of_head) {
+      return ops::unit_gradient_term(g.load(along + h), g.load(dy + h * n + d), of_head, g.load(o + h * n + d));
     };
     uint32_t max = 0;
     for (int64_t head = 0; head < group; ++head) {
@@ -146,21 +144,18 @@ struct ExcludeValueBackward {
       if (!warp_dot(g, dy + h * n, u, n, failure, gradient_along[head])) return;
       for (int64_t d = lane; d < n; d += kWarp) {
         g.store(d_o + h * n + d, ops::exclude(g.load(dy + h * n + d), gradient_along[head], g.load(u + d)));
-        const uint32_t m = num::magnitude_bits(term(head, d));
+        const uint32_t m = num::magnitude_bits(term(h, d, gradient_along[head]));
         max = m > max ? m : max;
       }
     }
-    max = warp_max(g, max);
-    if (max >= num::kInfinityBits) {
-      if (lane == 0) g.atomic_or(failure, kNotFinite);
-      return;
-    }
+    if (!finite_in_warp(g, max, failure)) return;
     const int32_t e = num::group_exponent(max, 24);
     const float scale = num::quantiser_scale(e, 24);
     float* du = dv + row * n;
     for (int64_t d = lane; d < n; d += kWarp) {
       int64_t sum = 0;
-      for (int64_t head = 0; head < group; ++head) sum += num::quantise24(term(head, d), scale);
+      for (int64_t head = 0; head < group; ++head)
+        sum += num::quantise24(term(row * group + head, d, gradient_along[head]), scale);
       g.store(du + d, ops::negated(num::grid_value(sum, e - 24)));
     }
     float projection = 0.0f;
@@ -189,15 +184,7 @@ struct FakeQuantiseRows {
     if (row >= rows) return;
     const int lane = g.thread() % kWarp;
     uint32_t max = 0;
-    for (int64_t c = lane; c < n; c += kWarp) {
-      const uint32_t m = num::magnitude_bits(g.load(w + row * n + c));
-      max = m > max ? m : max;
-    }
-    max = warp_max(g, max);
-    if (max >= num::kInfinityBits) {
-      if (lane == 0) g.atomic_or(failure, kNotFinite);
-      return;
-    }
+    if (!row_magnitude(g, w + row * n, n, failure, max)) return;
     const float step = ops::fake_step(num::float_of(max), limit);
     for (int64_t c = lane; c < n; c += kWarp)
       g.store(out + row * n + c, ops::fake_quantised(g.load(w + row * n + c), step));

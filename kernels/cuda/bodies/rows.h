@@ -16,20 +16,31 @@ constexpr int kRowThreads = 256, kRowsPerBlock = kRowThreads / kWarp;
 /// Blocks of one warp per row.
 FAIRWAY_HD int64_t row_blocks(int64_t rows) { return (rows + kRowsPerBlock - 1) / kRowsPerBlock; }
 
-/// The exponent of a row at 24 bits, by one warp; false, reported, if a value is not finite. All lanes get the same.
+/// The largest of the lanes' magnitudes, as bits, in every lane of a warp; false, reported, if it is not finite.
 template <class G>
-FAIRWAY_BODY bool row_exponent(G& g, const float* x, int64_t n, uint32_t* failure, int32_t& exponent) {
-  const int lane = g.thread() % kWarp;
-  uint32_t max = 0;
-  for (int64_t i = lane; i < n; i += kWarp) {
+FAIRWAY_BODY bool finite_in_warp(G& g, uint32_t& max, uint32_t* failure) {
+  max = warp_max(g, max);
+  if (max < num::kInfinityBits) return true;
+  if (g.thread() % kWarp == 0) g.atomic_or(failure, kNotFinite);
+  return false;
+}
+
+/// Likewise the largest magnitude of a row, by one warp.
+template <class G>
+FAIRWAY_BODY bool row_magnitude(G& g, const float* x, int64_t n, uint32_t* failure, uint32_t& max) {
+  max = 0;
+  for (int64_t i = g.thread() % kWarp; i < n; i += kWarp) {
     const uint32_t m = num::magnitude_bits(g.load(x + i));
     max = m > max ? m : max;
   }
-  max = warp_max(g, max);
-  if (max >= num::kInfinityBits) {
-    if (lane == 0) g.atomic_or(failure, kNotFinite);
-    return false;
-  }
+  return finite_in_warp(g, max, failure);
+}
+
+/// Likewise the exponent of a row at 24 bits.
+template <class G>
+FAIRWAY_BODY bool row_exponent(G& g, const float* x, int64_t n, uint32_t* failure, int32_t& exponent) {
+  uint32_t max = 0;
+  if (!row_magnitude(g, x, n, failure, max)) return false;
   exponent = num::group_exponent(max, 24);
   return true;
 }

@@ -2,25 +2,20 @@
 #include <gtest/gtest.h>
 
 #include "../support.h"
-#include "kernels/cuda/bodies/elementwise.h"
 #include "kernels/cuda/bodies/gates.h"
 #include "kernels/exclusive_attention.h"
 #include "kernels/fake_quantise.h"
 #include "kernels/gates.h"
 #include "kernels/smear.h"
-#include "simulated_grid.h"
+#include "simulated_launch.h"
 
 namespace fairway::cuda {
 namespace {
 
 using test::Floats;
+using test::launch;
+using test::launch_elements;
 using test::Simulation;
-
-template <class Body>
-void launch(Simulation& s, const Body& body) {
-  s.launch(body);
-  ASSERT_EQ(s.problem(), "");
-}
 
 TEST(DeviceGates, SmearAndHeadGatesGiveTheBitsOfTheCpu) {
   constexpr int64_t kTokens = 15, kLength = 5, n = 37, count = kTokens * n;
@@ -30,10 +25,10 @@ TEST(DeviceGates, SmearAndHeadGatesGiveTheBitsOfTheCpu) {
   Floats s(n), rest(n), es(n), erest(n), got(count), expected(count);
   const auto same = [&](const char* name, const auto& element) {
     float* out = got.data();
-    launch(sim, Elements<std::decay_t<decltype(element(out))>>{count, element(out)});
+    launch_elements(sim, count, element(out));
     EXPECT_TRUE(test::same_bits(expected, got)) << name;
   };
-  launch(sim, Elements<SigmoidGates>{n, {gates, sim.output(s), sim.output(rest)}});
+  launch_elements(sim, n, SigmoidGates{gates, sim.output(s), sim.output(rest)});
   kernels::sigmoid_gates(z.data(), n, es.data(), erest.data());
   EXPECT_TRUE(test::same_bits(es, s) && test::same_bits(erest, rest));
   sim.output(got);

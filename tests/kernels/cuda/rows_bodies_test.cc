@@ -3,30 +3,19 @@
 
 #include "../support.h"
 #include "kernels/accumulate.h"
-#include "kernels/cuda/bodies/elementwise.h"
 #include "kernels/cuda/bodies/rows.h"
 #include "kernels/cuda/bodies/turn.h"
 #include "kernels/elementwise.h"
 #include "kernels/rows.h"
-#include "simulated_grid.h"
+#include "simulated_launch.h"
 
 namespace fairway::cuda {
 namespace {
 
 using test::Floats;
+using test::launch;
+using test::launch_elements;
 using test::Simulation;
-
-/// Nothing may be found.
-template <class Body>
-void launch(Simulation& s, const Body& body) {
-  s.launch(body);
-  ASSERT_EQ(s.problem(), "");
-}
-
-template <class Element>
-void launch_elements(Simulation& s, int64_t count, const Element& element) {
-  launch(s, Elements<Element>{count, element});
-}
 
 Floats rows_of_all_kinds(int64_t rows, int64_t n, uint64_t seed) {
   Floats x = test::student_t3(static_cast<size_t>(rows * n), seed);
