@@ -14,7 +14,7 @@ namespace {
 
 constexpr int64_t kTokens = 16;
 
-/// Sums `heads` rows of `n` terms per column into `sum`: one group of 24-bit integers, |sum| < heads * 2^24. False if not finite.
+/// The gradient of the unit vector from `heads` rows of `n` terms: one group of 24-bit integers, |sum| < heads * 2^24. False if not finite.
 bool sum_heads(const float* terms, int64_t heads, int64_t n, float* sum) {
   uint32_t max = 0;
   for (int64_t i = 0; i < heads * n; ++i) {
@@ -27,7 +27,7 @@ bool sum_heads(const float* terms, int64_t heads, int64_t n, float* sum) {
   for (int64_t d = 0; d < n; ++d) {
     int64_t s = 0;
     for (int64_t h = 0; h < heads; ++h) s += num::quantise24(terms[h * n + d], scale);
-    sum[d] = num::grid_value(s, e - 24);
+    sum[d] = ops::unit_gradient(s, e);
   }
   return true;
 }
@@ -78,7 +78,6 @@ bool exclude_value_backward(const ExclusiveShape& s, const float* dy, const floa
         ok = false;
         continue;
       }
-      for (float& x : du) x = ops::negated(x);
       if (!table().row_dot(du.data(), u, n, &projection, 0, 1)) ok = false;
       for (int64_t d = 0; d < n; ++d) dv[row * n + d] = ops::value_gradient(du[static_cast<size_t>(d)], projection, u[d], norm[row]);
     }

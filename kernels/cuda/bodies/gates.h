@@ -153,10 +153,11 @@ struct ExcludeValueBackward {
     const float scale = num::quantiser_scale(e, 24);
     float* du = dv + row * n;
     for (int64_t d = lane; d < n; d += kWarp) {
-      int64_t sum = 0;
-      for (int64_t head = 0; head < group; ++head)
+      // A group has at least one head; a sum that begins with it leaves the compiler no empty sum to fold.
+      int64_t sum = num::quantise24(term(row * group, d, gradient_along[0]), scale);
+      for (int64_t head = 1; head < group; ++head)
         sum += num::quantise24(term(row * group + head, d, gradient_along[head]), scale);
-      g.store(du + d, ops::negated(num::grid_value(sum, e - 24)));
+      g.store(du + d, ops::unit_gradient(sum, e));
     }
     float projection = 0.0f;
     if (!warp_dot(g, du, u, n, failure, projection)) return;
