@@ -2,9 +2,10 @@
 // scores, without a finding.
 #include <gtest/gtest.h>
 
-#include "engine/eval/evaluator.h"
 #include "engine/train/memory_plan.h"
 #include "engine/train/trainer.h"
+#include "kernels/cuda/cuda_executor.h"
+#include "kernels/cuda/device.h"
 #include "kernels/cuda/device_executor.h"
 #include "tests/kernels/cuda/simulated_device.h"
 #include "tests/support/thread_communicator.h"
@@ -16,6 +17,32 @@ namespace {
 using test::replaced;
 using test::TinySubmission;
 using SimulatedExecutor = cuda::DeviceExecutor<test::SimulatedDevice>;
+
+#if defined(FAIRWAY_TEST_ON_GPU)
+class DeviceTraining : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (const std::string problem = cuda::device_problem(); !problem.empty()) GTEST_SKIP() << problem;
+    executor_ = cuda::cuda_executor();
+  }
+  kernels::Executor& device() { return *executor_; }
+
+ private:
+  std::unique_ptr<kernels::Executor> executor_;
+};
+#else
+class DeviceTraining : public ::testing::Test {
+ protected:
+  void TearDown() override {
+    EXPECT_EQ(executor_.queue().problem(), "");
+    EXPECT_GT(executor_.queue().launches(), 100);
+  }
+  kernels::Executor& device() { return executor_; }
+
+ private:
+  SimulatedExecutor executor_{uint64_t{3}};
+};
+#endif
 
 /// Few and short steps: a simulated grid is slow.
 std::string short_config() {
@@ -50,35 +77,32 @@ bool same_weights(model::Gpt& a, model::Gpt& b) {
   return true;
 }
 
-void expect_same_training(const std::string& config) {
+void expect_same_training(kernels::Executor& device, const std::string& config) {
   TinySubmission t(config);
   auto expected = run(t, quiet(kernels::cpu_executor()));
   ASSERT_TRUE(expected) << expected.error().message();
-  SimulatedExecutor executor(uint64_t{3});
-  auto got = run(t, quiet(executor));
+  auto got = run(t, quiet(device));
   ASSERT_TRUE(got) << got.error().message();
-  EXPECT_EQ(executor.queue().problem(), "");
-  EXPECT_GT(executor.queue().launches(), 500);
   EXPECT_EQ(got->progress.commitments, expected->progress.commitments);
   EXPECT_EQ(got->last_train_loss, expected->last_train_loss);
   EXPECT_TRUE(same_weights(*got->model, *expected->model));
 }
 
-TEST(DeviceTraining, EndsInTheCommitmentsOfTheCpu) { expect_same_training(short_config()); }
+TEST_F(DeviceTraining, EndsInTheCommitmentsOfTheCpu) { expect_same_training(device(), short_config()); }
 
-TEST(DeviceTraining, ClippingAndAveragesEndInTheCommitmentsOfTheCpu) {
+TEST_F(DeviceTraining, ClippingAndAveragesEndInTheCommitmentsOfTheCpu) {
   std::string text = replaced(short_config(), "matrix_lr = 0.04",
                               "matrix_lr = 0.04\nmuon = \"parallel\"\nmuon_wd = 0.04\nadam_wd = 0.04\ngrad_clip_norm = "
                               "0.3\nclip_scope = \"worker\"");
   text = replaced(
       text, "[schedule]",
       "[averages]\nema_decay = 0.8\nsnapshot_every = 1\nsnapshots_of = \"ema\"\nfinal_weights = \"ema\"\n\n[schedule]");
-  expect_same_training(text);
+  expect_same_training(device(), text);
 }
 
 /// What the plan foresees is what the first step asks for, and no later step asks for more: the plan is of one step,
 /// the run has two.
-TEST(DeviceTraining, TheMemoryPlanIsWhatTrainingAsksFor) {
+TEST(MemoryPlan, IsWhatTrainingAsksFor) {
   TinySubmission t(short_config());
   const auto s = t.load();
   auto plan = plan_memory(s, s.train.grad_chunk_tokens);
@@ -101,7 +125,7 @@ TEST(DeviceTraining, TheMemoryPlanIsWhatTrainingAsksFor) {
 }
 
 /// A value that cannot be used is named as the CPU names it, though the device learns of it at the end of the step.
-TEST(DeviceTraining, AStepThatFailsEndsWithTheErrorOfTheCpu) {
+TEST_F(DeviceTraining, AStepThatFailsEndsWithTheErrorOfTheCpu) {
   TinySubmission t(short_config());
   const auto s = t.load();
   model::Gpt model(s.model);
@@ -112,9 +136,8 @@ TEST(DeviceTraining, AStepThatFailsEndsWithTheErrorOfTheCpu) {
   progress.seed = 7;
   const std::string state = t.folder / "broken.state";
   ASSERT_TRUE(write_state(state, s.config_sha256, model, optimizer, progress));
-  SimulatedExecutor executor(uint64_t{6});
   std::vector<std::string> errors;
-  for (kernels::Executor* e : {&kernels::cpu_executor(), static_cast<kernels::Executor*>(&executor)}) {
+  for (kernels::Executor* e : {&kernels::cpu_executor(), &device()}) {
     TrainOptions options = quiet(*e);
     options.start_state = state;
     auto failed = run(t, options);
@@ -124,7 +147,6 @@ TEST(DeviceTraining, AStepThatFailsEndsWithTheErrorOfTheCpu) {
   }
   EXPECT_EQ(errors[0], errors[1]);
   EXPECT_EQ(errors[0].substr(0, 23), "step 1: blocks.1.mlp_no") << errors[0];
-  EXPECT_EQ(executor.queue().problem(), "");
 }
 
 /// 65,536 tokens, what one of eight GPUs takes of a step, even if they all were one chunk.
@@ -145,23 +167,19 @@ TEST(MemoryPlan, TheElevenLayerStackFitsInto60Gigabytes) {
   }
 }
 
-TEST(DeviceTraining, ARunThatChangesItsDeviceInTheMiddleEndsInTheSameCommitments) {
+TEST_F(DeviceTraining, ARunThatChangesItsDeviceInTheMiddleEndsInTheSameCommitments) {
   TinySubmission t(short_config());
   auto expected = run(t, quiet(kernels::cpu_executor()));
   ASSERT_TRUE(expected);
-  SimulatedExecutor executor(uint64_t{4});
   for (bool device_first : {true, false}) {
     const std::string folder = t.folder / (device_first ? "to_cpu" : "to_device");
-    TrainOptions part =
-        quiet(device_first ? static_cast<kernels::Executor&>(executor) : kernels::cpu_executor(), folder);
+    TrainOptions part = quiet(device_first ? device() : kernels::cpu_executor(), folder);
     part.stop_step = 1;
     ASSERT_TRUE(run(t, part));
-    auto rest =
-        run(t, quiet(device_first ? kernels::cpu_executor() : static_cast<kernels::Executor&>(executor), folder));
+    auto rest = run(t, quiet(device_first ? kernels::cpu_executor() : device(), folder));
     ASSERT_TRUE(rest) << rest.error().message();
     EXPECT_EQ(rest->progress.commitments, expected->progress.commitments);
   }
-  EXPECT_EQ(executor.queue().problem(), "");
 }
 
 }  // namespace
