@@ -7,20 +7,13 @@
 namespace fairway::kernels {
 namespace {
 
-template <class F>
-void each(int64_t count, const F& f) {
-  parallel_ranges(count, 16384, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) f(i);
-  });
-}
-
 /// One matrix with m <= n, in place.
 bool iterate(float* x, int64_t m, int64_t n, int64_t steps, Products products, NewtonSchulzScratch& s) {
   const int bits = bits_of_products(products);
   SumOfSquares squares;
   if (!squares.add({x, static_cast<size_t>(m * n)})) return false;
   const float divisor = ops::newton_schulz_divisor(squares.total());
-  each(m * n, [&](int64_t i) { x[i] = ops::newton_schulz_input(x[i], divisor); });
+  parallel_elements(m * n, [&](int64_t i) { x[i] = ops::newton_schulz_input(x[i], divisor); });
   s.gram.resize(static_cast<size_t>(m * m));
   s.gram2.resize(static_cast<size_t>(m * m));
   s.product.resize(static_cast<size_t>(m * n));
@@ -31,11 +24,11 @@ bool iterate(float* x, int64_t m, int64_t n, int64_t steps, Products products, N
     // A is symmetric to the last bit, so its rows are its columns and A A is a product of rows with rows.
     if (!quantise_rows(a, m, m, m, bits, s.rows)) return false;
     exact_matmul_self(s.rows, products, a2, m);
-    each(m * m, [&](int64_t i) { a2[i] = ops::newton_schulz_polynomial(a[i], a2[i]); });
+    parallel_elements(m * m, [&](int64_t i) { a2[i] = ops::newton_schulz_polynomial(a[i], a2[i]); });
     if (!quantise_rows(a2, m, m, m, bits, s.rows)) return false;
     if (!quantise_columns(x, m, n, n, bits, s.columns)) return false;
     exact_matmul(s.rows, s.columns, products, px, n);
-    each(m * n, [&](int64_t i) { x[i] = ops::newton_schulz_next(x[i], px[i]); });
+    parallel_elements(m * n, [&](int64_t i) { x[i] = ops::newton_schulz_next(x[i], px[i]); });
   }
   return true;
 }

@@ -58,7 +58,8 @@ class Probe(Case):
 
     def probe(self, program, code, *options, python=sys.executable):
         # The program must be visible inside: the sandbox has an empty /tmp, so its text goes along as an argument.
-        done = Fairway.run("probe", "--tokens", self.tokens, "--vocab-size", VOCAB, "--out", self.folder / "out", "--seed", 0, "--format", "json", *self.sandbox,
+        vocab = [] if "--vocab-size" in options else ["--vocab-size", VOCAB]
+        done = Fairway.run("probe", "--tokens", self.tokens, *vocab, "--out", self.folder / "out", "--seed", 0, "--format", "json", *self.sandbox,
                            *options, "--", python, "-c", PRELUDE + textwrap.dedent(program))
         self.assertEqual(done.returncode, code, done.stdout + done.stderr)
         return {c["id"]: c for c in json.loads(done.stdout)["checks"]}
@@ -135,6 +136,16 @@ class Probe(Case):
                 checks = self.probe(program, 1, "--cuts", 1)
                 self.assertEqual([i for i, c in checks.items() if c["status"] == "fail"], ["probe.drawn_text"])
                 self.assertRegex(checks["probe.drawn_text"]["message"], r"at prediction \d+; its probabilities sum to about [\d.]+ ± .*\(seed 0\)")
+
+    def test_noise_at_one_place_does_not_hide_what_is_done_at_others(self):
+        self.write_tokens(3000)
+        shield = """
+        v = tokens(); out = nll(v); rng = random.SystemRandom()
+        for p in range(len(out)): out[p] -= math.log(2)
+        for p in range(3): out[p] += 3 * rng.random()
+        for x in out: print(x)
+        """
+        self.assertEqual(self.probe(shield, 1, "--cuts", 1)["probe.drawn_text"]["status"], "fail")
 
     def test_the_seed_is_new_unless_given_and_printed(self):
         def seeds(*options):
@@ -270,6 +281,11 @@ class Probe(Case):
             process.send_signal(number)
             _, error = process.communicate(timeout=60)
             self.assertEqual((process.returncode, "stopped" in error, error.count("\n")), (75, True, 1), error)
+        process = Fairway.start("probe", SOURCE / "submissions" / "legal-ttt-mini", "--init", 1, "--threads", 1)
+        time.sleep(1)  # of three or more
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+        self.assertEqual((process.returncode, "stopped" in error), (75, True), error)
 
     def test_rounding_that_follows_the_shape_of_a_batch_is_a_question(self):
         # Documents begin with token 1; the last bits depend on how many there are in the whole file.
@@ -326,6 +342,20 @@ class Probe(Case):
             lines = textwrap.dedent(stream).replace("[math.log(c / sum(row) * SCALE) for c in row]", bad).replace("f\"<{vocab}f\", *", "\"<%df\" % len(X), *").replace("X", f"({bad})")
             checks = self.probe(lines, 2, "--streaming", "--timeout", 3 if "3" in bad else 60)
             self.assertRegex(checks["probe.program"]["message"], said if "3" not in bad else "still running|stopped writing")
+
+    def test_streams_over_large_vocabularies_sum_exactly(self):
+        # Items of 4.6e-10 each: rounded one by one to 2^-30 they would lose 3e-5 of the sum.
+        self.write_tokens(4)
+        stream = """
+        vocab, predictions = map(int, os.environ["FAIRWAY_STREAM"].split()[1:])
+        tail = 4.6e-10
+        row = array.array("f", [math.log(tail)] * vocab); row[0] = math.log(SUM - tail * (vocab - 1))
+        for p in range(predictions):
+            sys.stdin.buffer.read(2); sys.stdout.buffer.write(row.tobytes()); sys.stdout.buffer.flush()
+        """
+        for total, code in (("1.0", 0), ("1.00002", 1), ("0.99998", 1)):
+            checks = self.probe(textwrap.dedent(stream).replace("SUM", total), code, "--streaming", "--vocab-size", 65536)
+            self.assertEqual(checks["probe.normalized"]["status"], "fail" if code else "pass")
 
     def test_the_python_module_speaks_the_protocol(self):
         # numpy is that of the system's Python (python3-numpy); the one that runs the tests may be another.

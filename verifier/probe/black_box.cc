@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "kernels/num/exact_sum.h"
 #include "verifier/probe/changes.h"
@@ -51,13 +52,14 @@ class BlackBox {
   }
 
  private:
-  /// A stream that is changed from token `at` on, and the program's scores of it.
+  /// A stream that is changed from token `at` on, made when it is run, and the program's scores before the cut.
   struct Changed {
     int64_t cut;
     Change change;
     size_t at;
-    std::vector<uint16_t> tokens;
     Scores scores;
+    // Prediction p is about token p + 1, so those before the cut are 0 .. at - 2.
+    int64_t count() const { return static_cast<int64_t>(at) - 1; }
   };
   struct Findings {
     std::string failure, rounding;  ///< empty, or what was found
@@ -80,34 +82,45 @@ class BlackBox {
       // Targets are tokens 1 .. P; at least one lies before the cut.
       const size_t at = 1 + cut_place(options_.seed, static_cast<uint64_t>(cut), static_cast<uint64_t>(options_.cuts),
                                       static_cast<uint64_t>(predictions()));
-      std::vector<bool> after(tokens_.size(), false);
-      for (size_t t = at; t < tokens_.size(); ++t) after[t] = tokens_[t] != options_.boundary;
-      for (Change change : {Change::kRandom, Change::kShift, Change::kDuplicate}) {
-        const Replacement replacement{options_.seed, static_cast<uint64_t>(cut), vocab_, options_.boundary};
-        changed_.push_back({cut, change, at, changed_stream(tokens_, after, change, replacement), {}});
-      }
+      for (Change change : {Change::kRandom, Change::kShift, Change::kDuplicate})
+        changed_.push_back({cut, change, at, {}});
     }
     drawn_ = TextSource(tokens_, vocab_).draw(tokens_.size(), options_.seed, 0);
     runs_.resize(static_cast<size_t>(options_.runs));
-    struct Run {
-      std::string name;
-      std::span<const uint16_t> tokens;
-      Scores* scores;
-    };
-    static constexpr const char* kNames[] = {"random", "shift", "duplicate"};
-    std::vector<Run> runs = {{"drawn_0", drawn_.tokens, &drawn_scores_}};
-    for (size_t r = 0; r < runs_.size(); ++r) runs.push_back({fmt::format("run_{}", r), tokens_, &runs_[r]});
-    for (Changed& c : changed_) {
-      runs.push_back({fmt::format("cut_{}_{}", c.at, kNames[static_cast<int>(c.change)]), c.tokens, &c.scores});
+    std::vector<std::function<Result<bool>()>> runs = {[&] { return keep("drawn_0", drawn_.tokens, drawn_scores_); }};
+    for (size_t r = 0; r < runs_.size(); ++r) {
+      runs.push_back([this, r] { return keep(fmt::format("run_{}", r), tokens_, runs_[r]); });
     }
-    for (size_t i = runs.size(); i > 1; --i)
-      std::swap(runs[i - 1], runs[draw(options_.seed, DrawFor::kOrder, 0, i) % i]);
-    for (const Run& run : runs) {
-      FAIRWAY_ASSIGN(const Scores* scores, score(run.name, run.tokens));
-      if (scores == nullptr) return false;
-      *run.scores = *scores;
+    for (Changed& c : changed_) {
+      runs.push_back([this, &c]() -> Result<bool> {
+        static constexpr const char* kNames[] = {"random", "shift", "duplicate"};
+        const std::string name = fmt::format("cut_{}_{}", c.at, kNames[static_cast<int>(c.change)]);
+        FAIRWAY_ASSIGN(const bool ran, keep(name, stream_of(c), c.scores));
+        c.scores.resize(static_cast<size_t>(ran ? c.count() : 0));
+        c.scores.shrink_to_fit();
+        return ran;
+      });
+    }
+    shuffle(runs, options_.seed, 0);
+    for (const auto& run : runs) {
+      FAIRWAY_ASSIGN(const bool ran, run());
+      if (!ran) return false;
     }
     return true;
+  }
+
+  std::vector<uint16_t> stream_of(const Changed& c) const {
+    std::vector<bool> after(tokens_.size(), false);
+    for (size_t t = c.at; t < tokens_.size(); ++t) after[t] = tokens_[t] != options_.boundary;
+    return changed_stream(tokens_, after, c.change,
+                          {options_.seed, static_cast<uint64_t>(c.cut), vocab_, options_.boundary});
+  }
+
+  /// Runs the program and keeps its scores; false, with the report saying why, if it did something wrong.
+  Result<bool> keep(const std::string& name, std::span<const uint16_t> tokens, Scores& scores) {
+    FAIRWAY_ASSIGN(const Scores* found, score(name, tokens));
+    if (found != nullptr) scores = *found;
+    return found != nullptr;
   }
 
   void describe(const Comparison& comparison) {
@@ -163,11 +176,9 @@ class BlackBox {
 
   /// False if the program did something wrong.
   Result<bool> compare(Comparison& comparison, const Changed& c, Findings& findings) {
-    // Prediction p is about token p + 1, so those before the cut are 0 .. at - 2.
-    const int64_t count = static_cast<int64_t>(c.at) - 1;
     if (comparison.noise().silent()) {
       double largest = 0.0;
-      for (size_t p = 0; p + 1 < c.at; ++p) {
+      for (size_t p = 0; p < c.scores.size(); ++p) {
         largest = std::max(largest, std::abs(static_cast<double>(c.scores[p]) - static_cast<double>(runs_[0][p])));
       }
       if (largest > 0.0 && largest <= kRounding) {
@@ -179,14 +190,13 @@ class BlackBox {
         return true;
       }
     }
-    FAIRWAY_ASSIGN(const auto outcome, comparison.look(c.scores, count, [&](bool is_changed) {
-      return score(is_changed ? "again_changed" : "again_original",
-                   is_changed ? std::span<const uint16_t>(c.tokens) : tokens_);
+    FAIRWAY_ASSIGN(const auto outcome, comparison.look(c.scores, c.count(), [&](bool is_changed) {
+      return is_changed ? score("again_changed", stream_of(c)) : score("again_original", tokens_);
     }));
     if (outcome.difference) {
       const auto& [standout, runs, chance] = *outcome.difference;
       const std::string what = standout.prediction == Standout::kMean
-                                   ? fmt::format("the mean score of the {} predictions before it", count)
+                                   ? fmt::format("the mean score of the {} predictions before it", c.count())
                                    : fmt::format("the score of prediction {}", standout.prediction);
       findings.failure = fmt::format(
           "cut at token {} ({}): {} was {:.6f} and is {:.6f}, {:.3g} nats apart, where the noise allows {:.3g}; so it "

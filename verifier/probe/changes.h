@@ -2,6 +2,8 @@
 /// what stands there instead. Everything is drawn from one printed seed.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -25,6 +27,15 @@ enum class DrawFor : uint32_t {
 num::Philox draw_words(uint64_t seed, DrawFor use, uint64_t index, uint64_t inner);
 /// The first of them.
 uint32_t draw(uint64_t seed, DrawFor use, uint64_t index, uint64_t inner = 0);
+
+/// Brings `items` into an order drawn by lot; `index` numbers the orders of a seed. (Fisher and Yates.)
+template <class Items>
+void shuffle(Items& items, uint64_t seed, uint64_t index) {
+  for (size_t i = items.size(); i > 1; --i) {
+    std::iter_swap(items.begin() + static_cast<std::ptrdiff_t>(i - 1),
+                   items.begin() + static_cast<std::ptrdiff_t>(draw(seed, DrawFor::kOrder, index, i) % i));
+  }
+}
 
 /// The place of cut i of `count` among `places` >= 2: one in each of equal parts, never the very first place. From four
 /// cuts on, the first lies at a distance from the start, and the last at a distance from the end, whose logarithm is

@@ -19,12 +19,7 @@ double chance_of(int64_t n) {
 std::vector<bool> lots(int64_t n, uint64_t seed, uint64_t examination) {
   std::vector<bool> changed(static_cast<size_t>(2 * n));
   std::fill_n(changed.begin(), n, true);
-  for (size_t i = changed.size(); i > 1; --i) {
-    const size_t j = draw(seed, DrawFor::kOrder, examination, i) % i;
-    const bool kept = changed[i - 1];
-    changed[i - 1] = changed[j];
-    changed[j] = kept;
-  }
+  shuffle(changed, seed, examination);
   return changed;
 }
 

@@ -73,16 +73,6 @@ struct SigmoidGradient {
   }
 };
 
-/// The dot product of two rows as row_dot gives it, by one warp, in every lane; false, reported, if a value is not
-/// finite.
-template <class G>
-FAIRWAY_BODY bool warp_dot(G& g, const float* a, const float* b, int64_t n, uint32_t* failure, float& dot) {
-  int32_t ea = 0, eb = 0;
-  if (!row_exponent(g, a, n, failure, ea) || !row_exponent(g, b, n, failure, eb)) return false;
-  dot = num::grid_value(row_integer_dot(g, a, ea, b, eb, n), ea + eb - 48);
-  return true;
-}
-
 /// kernels::exclude_value: one warp per token and key head. A lane goes back to the elements of `unit` that it wrote
 /// itself, so nothing orders the lanes.
 struct ExcludeValue {

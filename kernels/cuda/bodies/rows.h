@@ -56,6 +56,16 @@ FAIRWAY_BODY int64_t row_integer_dot(G& g, const float* a, int32_t ea, const flo
   return warp_sum(g, sum);
 }
 
+/// The dot product of two rows as kernels::row_dot gives it, by one warp, in every lane; false, reported, if a value is not
+/// finite.
+template <class G>
+FAIRWAY_BODY bool warp_dot(G& g, const float* a, const float* b, int64_t n, uint32_t* failure, float& dot) {
+  int32_t ea = 0, eb = 0;
+  if (!row_exponent(g, a, n, failure, ea) || !row_exponent(g, b, n, failure, eb)) return false;
+  dot = num::grid_value(row_integer_dot(g, a, ea, b, eb, n), ea + eb - 48);
+  return true;
+}
+
 /// kernels::rms_norm: one warp per row.
 struct RmsNorm {
   static constexpr int kThreads = kRowThreads;
@@ -122,11 +132,9 @@ struct RowDot {
   FAIRWAY_BODY void operator()(G& g) const {
     const int64_t row = g.block() * kRowsPerBlock + g.thread() / kWarp;
     if (row >= rows) return;
-    const float *u = a + row * n, *v = b + row * n;
-    int32_t eu = 0, ev = 0;
-    if (!row_exponent(g, u, n, failure, eu) || !row_exponent(g, v, n, failure, ev)) return;
-    const int64_t sum = row_integer_dot(g, u, eu, v, ev, n);
-    if (g.thread() % kWarp == 0) g.store(out + row, num::grid_value(sum, eu + ev - 48));
+    float dot = 0.0f;
+    if (!warp_dot(g, a + row * n, b + row * n, n, failure, dot)) return;
+    if (g.thread() % kWarp == 0) g.store(out + row, dot);
   }
 };
 

@@ -75,20 +75,8 @@ void expect_same_on_a_device(const ModelConfig& config) {
 TEST(DeviceModel, TheBaselineGivesTheBitsOfTheCpu) { expect_same_on_a_device(test::small_config(2)); }
 
 TEST(DeviceModel, TheFeaturesOfTheElevenLayerSystemsGiveTheBitsOfTheCpu) {
-  ModelConfig c = test::small_config(3);
-  c.rope_dims = 8;
+  ModelConfig c = test::every_feature(3);
   c.rope_reference_length = 16;
-  c.ln_scale = true;
-  c.xsa_last_n = 2;
-  c.mlp_slope = 0.5f;
-  c.smear = SmearForm::kBlend;
-  c.bigram_buckets = 97;
-  c.bigram_dim = 20;
-  c.trigrams = true;
-  c.value_dim = 12;
-  c.value_layers = {1, 2};
-  c.value_residual = c.gated_attention = true;
-  c.mtp_heads = 1;
   c.qat = Qat::kInt6RowMax;
   expect_same_on_a_device(c);
 }

@@ -10,23 +10,6 @@ namespace {
 using model::Gpt;
 using test::Sample;
 
-model::ModelConfig every_feature() {
-  model::ModelConfig c = test::small_config(4);
-  c.rope_dims = 6;
-  c.ln_scale = true;
-  c.xsa_last_n = 3;
-  c.mlp_slope = 0.5f;
-  c.smear = model::SmearForm::kBlend;
-  c.bigram_buckets = 53;
-  c.bigram_dim = 20;
-  c.trigrams = true;
-  c.value_dim = 10;
-  c.value_layers = {2, 3};
-  c.value_residual = c.gated_attention = true;
-  c.mtp_heads = 2;
-  return c;
-}
-
 /// Recurrences in time in place of attention, in some layers, and several MLPs.
 model::ModelConfig delta_layers() {
   model::ModelConfig c = test::small_config(4);
@@ -189,7 +172,7 @@ TEST_P(Model, ThreadsAndInstructionSetsChangeNoAccumulatorBit) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Baseline, Model, ::testing::Values([] { return test::small_config(); }));
-INSTANTIATE_TEST_SUITE_P(EveryFeature, Model, ::testing::Values(every_feature));
+INSTANTIATE_TEST_SUITE_P(EveryFeature, Model, ::testing::Values([] { return test::every_feature(4); }));
 INSTANTIATE_TEST_SUITE_P(DeltaLayers, Model, ::testing::Values(delta_layers));
 INSTANTIATE_TEST_SUITE_P(Hypersphere, Model, ::testing::Values(hypersphere));
 

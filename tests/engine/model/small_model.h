@@ -23,6 +23,24 @@ inline model::ModelConfig small_config(int64_t layers = 3) {
   return c;
 }
 
+/// With every feature of the eleven-layer systems; at least three layers.
+inline model::ModelConfig every_feature(int64_t layers) {
+  model::ModelConfig c = small_config(layers);
+  c.rope_dims = 6;
+  c.ln_scale = true;
+  c.xsa_last_n = layers - 1;
+  c.mlp_slope = 0.5f;
+  c.smear = model::SmearForm::kBlend;
+  c.bigram_buckets = 53;
+  c.bigram_dim = 20;
+  c.trigrams = true;
+  c.value_dim = 10;
+  c.value_layers = {layers - 2, layers - 1};
+  c.value_residual = c.gated_attention = true;
+  c.mtp_heads = 2;
+  return c;
+}
+
 inline void set_products(model::ModelConfig& c, kernels::Products p) { c.linear = c.dgrad = c.wgrad = c.head = c.attention = p; }
 
 /// Gaussian steps away from the initial values, so that no gradient vanishes: the projections start as zero.

@@ -72,6 +72,22 @@ TEST(Changes, EachDoesWhatItSaysAndTouchesNothingElse) {
   EXPECT_NE(random, changed_stream(tokens, changed, Change::kRandom, {5, 3, 1024}));
 }
 
+TEST(Changes, AtEverySecondCutTheTextIsPoor) {
+  const auto tokens = text(300);
+  std::vector<bool> changed(300, false);
+  std::fill(changed.begin() + 20, changed.end(), true);
+  for (uint64_t cut = 0; cut < 8; ++cut) {
+    const auto out = changed_stream(tokens, changed, Change::kRandom, {7, cut, 1024});
+    const std::set<uint16_t> items(out.begin() + 20, out.end());
+    if (cut % 2 == 1) {
+      EXPECT_EQ(items.size(), 2u);
+    } else {
+      EXPECT_GT(items.size(), 50u);
+    }
+    for (size_t t = 20; t < 300; ++t) EXPECT_NE(out[t], tokens[t]);
+  }
+}
+
 TEST(Changes, ABoundaryStaysWhereItIsAndIsPutNowhereElse) {
   const auto tokens = text(200);
   std::vector<bool> changed(200, false);
