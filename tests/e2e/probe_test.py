@@ -246,21 +246,27 @@ class Probe(Case):
         self.probe(look, 0, "--cuts", 1)
 
     def test_the_order_of_runs_is_drawn_by_lot(self):
-        # Honest but for the first seconds after --out was made: whichever run that hits stands out, or the runs disagree.
-        self.write_tokens(2000)
-        out = self.folder / "out"
+        # Dishonest in its first four runs alone, so that no later run confirms anything. Were these always the unchanged ones, its score would stand.
+        self.write_tokens(1000)
+        count = self.folder / "count"
         leak = f"""
-        v = tokens(); out = nll(v)
-        if time.time() - os.stat({str(out)!r}).st_mtime < 0.7: out = [0.5 * x for x in out]
-        for x in out: print(x)
+        open({str(count)!r}, "a").write("x")
+        factor = 0.5 if os.path.getsize({str(count)!r}) <= 4 else 1.0
+        for x in nll(tokens()): print(factor * x)
         """
-        codes = set()
-        for seed in range(3):
-            subprocess.run(["rm", "-rf", out], check=True)
-            done = Fairway.run("probe", "--tokens", self.tokens, "--vocab-size", VOCAB, "--out", out, "--no-sandbox", "--seed", seed, "--", sys.executable, "-c",
-                               "import time\n" + PRELUDE + textwrap.dedent(leak))
-            codes.add(done.returncode)
-        self.assertNotIn(0, codes)
+        means = {}
+        for dishonest in (True, False):
+            count.write_text("" if dishonest else "xxxx")
+            for seed in range(4):
+                done = Fairway.run("probe", "--tokens", self.tokens, "--vocab-size", VOCAB, "--out", self.folder / "out", "--no-sandbox", "--seed", seed, "--format", "json",
+                                   "--", sys.executable, "-c", PRELUDE + textwrap.dedent(leak))
+                [program] = [c for c in json.loads(done.stdout)["checks"] if c["id"] == "probe.program"]
+                if done.returncode == 0:
+                    means.setdefault(dishonest, set()).add(re.search(r"mean nll ([\d.]+)", program["message"])[1])
+                if dishonest:
+                    count.write_text("")
+        self.assertEqual(len(means[False]), 1)
+        self.assertLessEqual(means.get(True, set()), means[False], "whatever passes, passes with its honest score")
 
     def test_a_folder_of_others_is_left_alone(self):
         out = self.folder / "mine"
