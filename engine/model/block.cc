@@ -17,6 +17,7 @@
 #include "engine/model/ops/rope.h"
 #include "engine/model/ops/scalar_scale.h"
 #include "engine/model/ops/scale.h"
+#include "engine/model/ops/sum.h"
 #include "engine/model/ops/unit_norm.h"
 #include "engine/model/ops/value_residual.h"
 #include "kernels/num/float_bits.h"
@@ -26,8 +27,16 @@ namespace {
 
 class BlockBuilder {
  public:
-  BlockBuilder(Tape& tape, const ModelConfig& config, const Layout& layout, Adapters& adapters, int64_t layer, SharedValues& shared)
-      : tape_(tape), c_(config), layout_(layout), adapters_(adapters), p_(layout.blocks[static_cast<size_t>(layer)]), layer_(layer), shared_(shared),
+  BlockBuilder(Tape& tape, const ModelConfig& config, const Layout& layout, Adapters& adapters, int64_t pass,
+               int64_t layer, SharedValues& shared)
+      : tape_(tape),
+        c_(config),
+        layout_(layout),
+        adapters_(adapters),
+        p_(layout.blocks[static_cast<size_t>(layer)]),
+        pass_(pass),
+        layer_(layer),
+        shared_(shared),
         name_(fmt::format("blocks.{}", layer)) {}
 
   ValueId run(ValueId x) {
@@ -78,10 +87,19 @@ class BlockBuilder {
     return adapters_.adapt(tape_, wanted, label(projection), in, out);
   }
 
-  ValueId linear(std::string_view suffix, Parameter& weight, ValueId in) {
-    const ValueId out = tape_.add_value(weight.rows());
-    tape_.add_op(std::make_unique<Linear>(label(suffix), c_, in, std::vector<Linear::Branch>{{&weight, out}}));
+  ValueId linear(std::string_view suffix, Parameter& weight, ValueId in) { return product(label(suffix), weight, in); }
+  ValueId product(std::string name, Parameter& weight, ValueId in) {
+    const ValueId out = tape_.add_value(weight.outputs());
+    tape_.add_op(std::make_unique<Linear>(std::move(name), c_, in, std::vector<Linear::Branch>{{&weight, out}}));
     return out;
+  }
+
+  /// y, or with additions of the pass: y + (in a) b.
+  ValueId of_pass(BlockParameters::LowRank BlockParameters::PassParameters::*which, ValueId in, ValueId y) {
+    if (p_.passes.empty()) return y;
+    const BlockParameters::LowRank& m = p_.passes[static_cast<size_t>(pass_)].*which;
+    const ValueId addition = product(m.b->name(), *m.b, product(m.a->name(), *m.a, in));
+    return add<Sum>(tape_.width(y), m.b->name(), y, addition);
   }
 
   ValueId rotated(const char* suffix, ValueId in, int64_t heads) {
@@ -116,9 +134,10 @@ class BlockBuilder {
       branches.push_back({p_.gate_weight, gate});
     }
     tape_.add_op(std::make_unique<Linear>(label(".attn.c_qkv"), c_, n, branches));
-    q = adapted(adapters_.config().query, ".attn.c_q", n, q);
-    k = adapted(adapters_.config().key, ".attn.c_k", n, k);
-    raw = adapted(adapters_.config().value, ".attn.c_v", n, raw);
+    using Pass = BlockParameters::PassParameters;
+    q = adapted(adapters_.config().query, ".attn.c_q", n, of_pass(&Pass::q, n, q));
+    k = adapted(adapters_.config().key, ".attn.c_k", n, of_pass(&Pass::k, n, k));
+    raw = adapted(adapters_.config().value, ".attn.c_v", n, of_pass(&Pass::v, n, raw));
     const ValueId v = values(raw);
     const ValueId qn = norm(".attn.q_norm", q, c_.head_dim()), kn = norm(".attn.k_norm", k, c_.head_dim());
     const ValueId qr = rotated(".attn.q_rope", qn, c_.heads), kr = rotated(".attn.k_rope", kn, c_.kv_heads);
@@ -126,7 +145,7 @@ class BlockBuilder {
     ValueId o = add<Attention>(d, label(".attn"), c_, qg, kr, v);
     if (c_.excludes_values(layer_)) o = add<ExclusiveAttention>(d, label(".attn.xsa"), c_, o, v);
     if (c_.gated_attention) o = add<HeadGate>(d, *p_.gate_bias, o, gate);
-    return adapted(adapters_.config().out, ".attn.proj", o, linear(".attn.proj", *p_.out, o));
+    return adapted(adapters_.config().out, ".attn.proj", o, of_pass(&Pass::out, o, linear(".attn.proj", *p_.out, o)));
   }
 
   ValueId mlp(ValueId m, int64_t k) {
@@ -146,16 +165,16 @@ class BlockBuilder {
   const Layout& layout_;
   Adapters& adapters_;
   const BlockParameters& p_;
-  int64_t layer_;
+  int64_t pass_, layer_;
   SharedValues& shared_;
   std::string name_;
 };
 
 }  // namespace
 
-ValueId add_block(Tape& tape, const ModelConfig& config, const Layout& layout, Adapters& adapters, int64_t layer, ValueId x,
-                  SharedValues& shared) {
-  return BlockBuilder(tape, config, layout, adapters, layer, shared).run(x);
+ValueId add_block(Tape& tape, const ModelConfig& config, const Layout& layout, Adapters& adapters, int64_t pass,
+                  int64_t layer, ValueId x, SharedValues& shared) {
+  return BlockBuilder(tape, config, layout, adapters, pass, layer, shared).run(x);
 }
 
 }  // namespace fairway::model

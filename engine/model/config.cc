@@ -135,6 +135,17 @@ Status check_features(const ModelConfig& c) {
     return bad_key("model.loops",
                    fmt::format("model.loops * model.layers = {} must be between 1 and 256", c.loops * c.layers));
   }
+  if (c.loop_lora_rank < 0 || c.loop_lora_rank > c.width) {
+    return bad_key("model.loop_lora_rank", fmt::format("must be at most model.width = {}", c.width));
+  }
+  if (c.loop_lora_rank > 0) {
+    const char* with = c.loops == 1              ? "model.loops = 1 has one pass, which needs nothing of its own"
+                       : c.hypersphere           ? "model.hypersphere has no place for vectors of any length"
+                       : !c.delta_layers.empty() ? "model.delta_layers have no attention matrices to add to"
+                                                 : nullptr;
+    if (with != nullptr)
+      return bad_key("model.loop_lora_rank", fmt::format("{}; change that key or remove this one", with));
+  }
   if (c.mtp_heads < 0 || c.mtp_heads > 16) return bad_key("model.mtp_heads", "must be between 0 and 16");
   if (!(c.mtp_weight > 0.0f) || c.mtp_weight > 100.0f)
     return bad_key("model.mtp_weight", "must be above 0 and at most 100");

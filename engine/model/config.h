@@ -87,7 +87,9 @@ struct ModelConfig {
   bool value_residual = false;
   bool gated_attention = false;
   int64_t loops = 1;         ///< passes over the blocks
+  int64_t loop_lora_rank = 0;  ///< of what each pass adds to a block's attention matrices for itself; 0: none
   int64_t mtp_heads = 0;     ///< heads that predict further tokens, in training only
+  bool mtp_square = false;   ///< each is a (width, width) matrix before the output matrix, instead of an output matrix
   float mtp_weight = 0.2f;
   MatrixInit matrix_init = MatrixInit::kUniform;
   ProjectionGroup projection_group = ProjectionGroup::kMuon;
@@ -127,7 +129,8 @@ struct ModelConfig {
   /// At most so many gradient terms of one kind reach a parameter per token, or per chunk.
   int64_t terms_per_parameter() const {
     const int64_t per_pass = delta_layers.empty() ? 1 : delta_heads;  // the gate of a delta layer is shared by its heads
-    return std::max<int64_t>(loops * per_pass, trigrams ? 2 : 1);
+    const int64_t of_output_matrix = mtp_square ? 1 + mtp_heads : 1;
+    return std::max<int64_t>({loops * per_pass, trigrams ? 2 : 1, of_output_matrix});
   }
 };
 

@@ -136,16 +136,21 @@ void Gpt::build() {
       kept.pop_back();
       x = joined;
     }
-    x = add_block(tape_, c, layout_, adapters_, i % c.layers, x, shared);
+    x = add_block(tape_, c, layout_, adapters_, i / c.layers, i % c.layers, x, shared);
     if (decoder < 0) kept.push_back(x);
   }
   const ValueId hidden = c.hypersphere ? x : normalised("final_norm", x);
   std::optional<ValueId> extra;
   if (adapters_.config().head && adapters_.config().rank > 0) extra = adapters_.delta(tape_, "lm_head", hidden, c.vocab_size);
-  tape_.add_op(std::make_unique<HeadLoss>(c, layout_.head != nullptr ? *layout_.head : *layout_.embedding, hidden, extra, layout_.logit_scale));
+  Parameter& output = layout_.head != nullptr ? *layout_.head : *layout_.embedding;
+  tape_.add_op(std::make_unique<HeadLoss>(c, output, hidden, extra, layout_.logit_scale));
   for (size_t k = 0; k < layout_.mtp_heads.size(); ++k) {
     const double weight = static_cast<double>(c.mtp_weight) / static_cast<double>(c.mtp_heads);
-    tape_.add_op(std::make_unique<MultiTokenLoss>(config_, *layout_.mtp_heads[k], static_cast<int64_t>(k) + 1, weight, hidden));
+    Parameter& own = *layout_.mtp_heads[k];
+    auto further = std::make_unique<MultiTokenLoss>(own.name(), config_, c.mtp_square ? output : own,
+                                                    static_cast<int64_t>(k) + 1, weight, hidden);
+    if (c.mtp_square) further->put_before(tape_, own);
+    tape_.add_op(std::move(further));
   }
 }
 

@@ -30,6 +30,7 @@ class Registrar {
     if (c_.bigram_buckets > 0) bigram(m);
     if (!smear_first) smear(m);
     for (int64_t layer = 0; layer < c_.layers; ++layer) m.blocks.push_back(block(layer));
+    if (c_.loop_lora_rank > 0) loop_adapters(m);
     if (c_.value_dim > 0) value_embedding(m);
     if (!c_.tied_head) {
       m.head = &output_matrix("lm_head.weight", Group::kHead);
@@ -37,7 +38,10 @@ class Registrar {
     }
     if (c_.hypersphere) m.logit_scale = &add("logit_scale", {c_.vocab_size}, Group::kScalar, constant(sphere_start()));
     for (int64_t k = 0; k < c_.mtp_heads; ++k) {
-      m.mtp_heads.push_back(&output_matrix(fmt::format("mtp_heads.{}.weight", k), Group::kMatrix));
+      const std::string name = fmt::format("mtp_heads.{}.weight", k);
+      m.mtp_heads.push_back(c_.mtp_square ? &matrix(name, c_.width, c_.width, Group::kMatrix, constant(0.0f))
+                                          : &output_matrix(name, Group::kMatrix));
+      m.mtp_heads.back()->set_fake_quantised(false);
     }
     return m;
   }
@@ -206,6 +210,31 @@ class Registrar {
     p.gate = &reads(name + "g_proj.weight", values, d);
     p.out = &writes(name + "o_proj.weight", d, values);
     return p;
+  }
+
+  /// One pair of matrices per pass, block and attention matrix, named and stored as in the original: a is (in, rank), b
+  /// (rank, out).
+  void loop_adapters(Layout& m) {
+    const int64_t d = c_.width, kv = c_.kv_width(), rank = c_.loop_lora_rank;
+    auto stored = [&](std::string name, int64_t rows, int64_t columns, InitialValue initial) {
+      Parameter& p = add(std::move(name), {rows, columns}, Group::kLora, initial);
+      p.set_forward_bits(kernels::bits_of_products(c_.linear));
+      p.set_stored_in_out();
+      return &p;
+    };
+    for (int64_t pass = 0; pass < c_.loops; ++pass) {
+      for (int64_t layer = 0; layer < c_.layers; ++layer) {
+        auto pair = [&](const char* what, int64_t in, int64_t out) {
+          const std::string name = fmt::format("lora_adapters.{}.{}.{}", pass, layer, what);
+          // The original's initialiser takes the last dimension for the number of inputs: U(-1/sqrt(rank),
+          // 1/sqrt(rank)).
+          return BlockParameters::LowRank{stored(name + "_A", in, rank, {Kind::kUniform, 1.0f}),
+                                          stored(name + "_B", rank, out, constant(0.0f))};
+        };
+        m.blocks[static_cast<size_t>(layer)].passes.push_back(
+            {pair("q", d, d), pair("k", d, kv), pair("v", d, kv), pair("proj", d, d)});
+      }
+    }
   }
 
   void value_embedding(Layout& m) {

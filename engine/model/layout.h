@@ -28,6 +28,14 @@ struct BlockParameters {
   };
   std::vector<Mlp> mlp;
   DeltaParameters delta;  ///< in place of q, k, v, out and gain
+  /// What a pass adds to a matrix: y + (x a) b.
+  struct LowRank {
+    Parameter *a = nullptr, *b = nullptr;
+  };
+  struct PassParameters {
+    LowRank q, k, v, out;
+  };
+  std::vector<PassParameters> passes;  ///< one per pass; empty without such additions
 };
 
 /// Parameters by role; null or empty where the config has no such feature.

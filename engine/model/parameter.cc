@@ -67,6 +67,11 @@ bool Parameter::fake_quantised_copy(Qat qat) {
   return finite;
 }
 
+bool Parameter::quantise(const float* x, bool along_rows, int bits, kernels::Quantised& out) const {
+  return along_rows ? executor_->quantise_rows(x, rows(), columns(), columns(), bits, out)
+                    : executor_->quantise_columns(x, rows(), columns(), columns(), bits, out);
+}
+
 Status Parameter::prepare(Qat qat) {
   const bool fake = qat != Qat::kNone && fake_quantised_;
   if (forward_bits_ == 0 || (forward_ready_ && fake == effective_is_copy_)) return {};
@@ -78,9 +83,8 @@ Status Parameter::prepare(Qat qat) {
     operand = effective_.data();
   }
   effective_is_copy_ = fake;
-  if (!executor_->quantise_rows(operand, rows(), columns(), columns(), forward_bits_, forward_)) {
+  if (!quantise(operand, !in_out_, forward_bits_, forward_))
     return Error{Errc::kData, name_, "the parameter is not finite"};
-  }
   forward_ready_ = true;
   backward_ready_ = false;
   return {};
@@ -89,9 +93,7 @@ Status Parameter::prepare(Qat qat) {
 Status Parameter::prepare_backward(int bits) {
   if (backward_ready_) return {};
   const float* operand = effective_is_copy_ ? effective_.data() : data();
-  if (!executor_->quantise_columns(operand, rows(), columns(), columns(), bits, backward_)) {
-    return Error{Errc::kData, name_, "the parameter is not finite"};
-  }
+  if (!quantise(operand, in_out_, bits, backward_)) return Error{Errc::kData, name_, "the parameter is not finite"};
   backward_ready_ = true;
   return {};
 }

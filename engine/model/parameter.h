@@ -19,6 +19,7 @@ enum class Group {
   kMatrix,     ///< muon: 2-D tensors of the blocks
   kScalar,     ///< scalar: gains, scales, mixes, gates, skips, Adam
   kHead,       ///< head: an output matrix of its own, Adam without decay
+  kLora,       ///< lora: what each pass of a looped model adds for itself, Adam without decay
 };
 
 /// Where the initial values of a tensor come from (NUMERICS.md, "Initial values").
@@ -59,6 +60,10 @@ class Parameter {
   bool bf16() const { return bf16_; }
   int64_t rows() const { return shape_.empty() ? 1 : shape_[0]; }
   int64_t columns() const { return shape_.empty() ? 1 : count_ / shape_[0]; }
+  /// A matrix of a product is (out, in), or with `stored_in_out` (in, out).
+  int64_t outputs() const { return in_out_ ? columns() : rows(); }
+  bool stored_in_out() const { return in_out_; }
+  void set_stored_in_out() { in_out_ = true; }
 
   /// On the host, which may read them after `download` and change them before `upload`; with the CPU's executor both do nothing.
   float* value() { return value_.host().data(); }
@@ -85,15 +90,16 @@ class Parameter {
   /// The matrix the products see: the value, or with `qat` its fake-quantised copy, if it is covered. Set before a
   /// forward pass. Errors: it is not finite.
   [[nodiscard]] Status prepare(Qat qat);
-  /// Rows quantised along the input index: the forward operand.
+  /// Quantised along the input index: the forward operand.
   const kernels::Quantised& forward_operand() const { return forward_; }
-  /// Columns quantised along the output index: the operand of the input gradient; made on first use.
+  /// Quantised along the output index: the operand of the input gradient; made on first use.
   [[nodiscard]] Status prepare_backward(int bits);
   const kernels::Quantised& backward_operand() const { return backward_; }
   void set_forward_bits(int bits) { forward_bits_ = bits; }
 
  private:
   bool fake_quantised_copy(Qat qat);
+  bool quantise(const float* x, bool along_rows, int bits, kernels::Quantised& out) const;
 
   std::string name_;
   std::vector<int64_t> shape_;
@@ -102,6 +108,7 @@ class Parameter {
   bool bf16_;
   InitialValue initial_;
   bool fake_quantised_ = false;
+  bool in_out_ = false;
   UnitVectors unit_vectors_ = UnitVectors::kNone;
   int forward_bits_ = 0;  ///< 0: never an operand of a product
   bool forward_ready_ = false, backward_ready_ = false, effective_is_copy_ = false;

@@ -214,7 +214,10 @@ Status Optimizer::clip() {
 
 void Optimizer::adam(Slot& slot, int64_t step, double multiplier) {
   const Group group = slot.parameter->group();
-  const double base_lr = group == Group::kEmbedding ? config_.tied_embed_lr : group == Group::kHead ? config_.head_lr : config_.scalar_lr;
+  const double base_lr = group == Group::kEmbedding ? config_.tied_embed_lr
+                         : group == Group::kHead    ? config_.head_lr
+                         : group == Group::kLora    ? config_.lora_lr
+                                                    : config_.scalar_lr;
   const double lr = base_lr * multiplier;
   const uint64_t t = static_cast<uint64_t>(step) + 1;
   ops::AdamStep s;
@@ -226,7 +229,7 @@ void Optimizer::adam(Slot& slot, int64_t step, double multiplier) {
   s.correction1 = static_cast<float>(1.0 - num::pow_int_64(config_.beta1, t));
   s.correction2 = static_cast<float>(1.0 - num::pow_int_64(config_.beta2, t));
   s.eps = static_cast<float>(config_.adam_eps);
-  if (group != Group::kHead) s.decay = static_cast<float>(1.0 - lr * config_.adam_wd);
+  if (group != Group::kHead && group != Group::kLora) s.decay = static_cast<float>(1.0 - lr * config_.adam_wd);
   model::Parameter& p = *slot.parameter;
   executor_->adam(slot.gradient, p.bf16(), s, p.count(), slot.first.data(), slot.second.data(), p.data());
 }

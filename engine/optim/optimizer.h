@@ -34,6 +34,7 @@ struct OptimizerConfig {
   double scalar_lr = 0.04;
   double tied_embed_lr = 0.05;
   double head_lr = 0.008;  ///< an output matrix of its own
+  double lora_lr = 0.01;   ///< low-rank additions of passes
   MomentumConfig momentum;
   MuonKind muon = MuonKind::kStandard;
   double muon_wd = 0.0;  ///< decoupled decay of the matrices

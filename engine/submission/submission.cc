@@ -58,9 +58,11 @@ void read_features(TableReader& t, model::ModelConfig& m) {
   m.value_residual = t.boolean("value_residual", false);
   m.gated_attention = t.boolean("gated_attention", false);
   m.loops = t.integer("loops", 1, 1, 256);
+  m.loop_lora_rank = t.integer("loop_lora_rank", 0, 0, 16384);
   m.mtp_heads = t.integer("mtp_heads", 0, 0, 16);
   m.mtp_weight = static_cast<float>(t.number("mtp_weight", 0.2, 1e-9, 100.0));
-  needs(t, m.mtp_heads > 0, "mtp_heads", {"mtp_weight"});
+  m.mtp_square = t.boolean("mtp_square", false);
+  needs(t, m.mtp_heads > 0, "mtp_heads", {"mtp_weight", "mtp_square"});
   m.tied_head = t.boolean("tied_head", true);
   m.matrix_init = static_cast<model::MatrixInit>(
       t.choice("matrix_init", 0, {"uniform", "orthogonal", "orthogonal_scaled", "orthogonal_banks"}));
@@ -131,6 +133,9 @@ void read_optimizer(TableReader& t, Submission& s) {
   o.adam_wd = t.number("adam_wd", 0.0, 0.0, 10.0);
   o.head_lr = t.number("head_lr", 0.008, 0.0, 10.0);
   if (t.has("head_lr") && s.model.tied_head) t.fail("head_lr", "needs an output matrix of its own: model.tied_head = false");
+  o.lora_lr = t.number("lora_lr", 0.01, 0.0, 10.0);
+  if (t.has("lora_lr") && s.model.loop_lora_rank == 0)
+    t.fail("lora_lr", "has no effect without model.loop_lora_rank; set that key or remove this one");
   s.model.projection_group =
       t.choice("projections", 0, {"muon", "adam"}) == 0 ? model::ProjectionGroup::kMuon : model::ProjectionGroup::kAdam;
 }

@@ -210,6 +210,12 @@ void variants() {
   s.optimizer.whitening = optim::Whitening::kMud;
   train("train.gated_delta", s);
   s = tiny(2);
+  s.model.loops = 3;
+  s.model.loop_lora_rank = 5;
+  s.model.mtp_heads = 2;
+  s.model.mtp_square = true;
+  train("train.passes", s);
+  s = tiny(2);
   s.model.hypersphere = true;
   s.model.unet_skips = false;
   train("train.hypersphere", s);

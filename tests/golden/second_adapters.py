@@ -46,7 +46,6 @@ class AdaptedModel(Model):
         super().__init__(config, seed)
         self.weights = list(self.shapes)
         self.adapters, self.first = {}, {}  # (pass, matrix): names of A and B; name: initial values
-        self.pass_ = 0
         self.fake = self.quant["qat"] != "none"
         self.shown = None                   # layer: (keys before rotation, values) that stand before the window
         self.own = {}
@@ -82,28 +81,13 @@ class AdaptedModel(Model):
     def reset_adapters(self):
         self.tensors.update({n: list(v) for n, v in self.first.items()})
 
-    def embedding(self, sequences):
-        self.pass_ = 0
-        return super().embedding(sequences)
-
-    def block(self, l, x):
-        x = super().block(l, x)
-        self.pass_ += 1
-        return x
-
-    def linear(self, x, names, kind="linear"):
-        outs = super().linear(x, names, kind)
-        if not self.adapters:
-            return outs
-        result = []
-        for y, name in zip(outs, names):
-            if (self.pass_, name) in self.adapters:
-                a, b = self.adapters[self.pass_, name]
-                inner, = super().linear(x, [a])
-                outer, = super().linear(inner, [b])
-                y = self.plus(y, outer)
-            result.append(y)
-        return result
+    def added(self, x, y, name):
+        y = super().added(x, y, name)
+        if (self.pass_, name) not in self.adapters:
+            return y
+        a, b = self.adapters[self.pass_, name]
+        inner, = self.product(x, [a])
+        return self.plus(y, *self.product(inner, [b]))
 
     # -------------------------------------------------------------------------------------- keys and values of earlier windows
 

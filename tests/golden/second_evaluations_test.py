@@ -24,7 +24,7 @@ from second_adapters import AdaptedModel, sha
 PLAIN = "layers = 2\nwidth = 8\nheads = 2\nkv_heads = 1\nmlp_hidden = 10\n"
 ONE_LAYER = PLAIN.replace("layers = 2", "layers = 1")       # no skips: a parameter without elements
 MANY_LAYERS = "layers = 11\nwidth = 4\nheads = 2\nkv_heads = 1\nmlp_hidden = 6\n"
-LOOPS = PLAIN.replace("kv_heads = 1", "kv_heads = 2") + "tied_head = false\nloops = 2\n"
+LOOPS = PLAIN.replace("kv_heads = 1", "kv_heads = 2") + "tied_head = false\nloops = 2\nloop_lora_rank = 2\n"
 RICH = ('layers = 3\nwidth = 12\nheads = 2\nkv_heads = 1\nmlp_hidden = 10\nsmear_gate = "first_channels"\nbigram_hash = "xor_previous"\n'
         'bigram_buckets = 13\nbigram_dim = 6\nve_dim = 4\nve_layers = [0, 2]\nvalue_residual = true\ngated_attention = true\n'
         'xsa_last_n = 2\nmlp_slope = 0.3\nln_scale = true\nrope_dims = 4\nmtp_heads = 1\nrope_ntk_length = 4\n')

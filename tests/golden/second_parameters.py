@@ -15,9 +15,10 @@ MODEL = dict(rope_base=10000.0, rope_inv_freq_dtype="f32", logit_softcap=30.0, q
              tied_embed_dtype="bf16", tied_head=True, matrix_init="uniform", unet_skips=True, loops=1, rope_dims=0,
              rope_ntk_length=0, ln_scale=False, xsa_last_n=0, mlp_slope=0.0, smear_gate="none", bigram_buckets=0,
              bigram_dim=128, bigram_hash="xor_current", trigram_hash=False, ve_dim=0, ve_layers=[], value_residual=False,
-             gated_attention=False, mtp_heads=0, mtp_weight=0.2)
+             gated_attention=False, mtp_heads=0, mtp_weight=0.2, loop_lora_rank=0, mtp_square=False)
 NUMERICS = dict(linear="p3", input_gradients="p3", weight_gradients="p3", logits="p3", attention="p3", newton_schulz="b21")
 SMEAR_CHANNELS = 12
+LOOP_LORA = {"attn.c_q.weight": "q", "attn.c_k.weight": "k", "attn.c_v.weight": "v", "attn.proj.weight": "proj"}
 
 
 def orthogonal(seed, name, m, n):
@@ -93,6 +94,11 @@ class Parameters:
                       "mlp.proj.weight": (d, c["mlp_hidden"])})
         for l in range(self.layers):
             shapes.update({"blocks.%d.%s" % (l, n): shape for n, shape in block.items()})
+        rank = c["loop_lora_rank"]
+        for p in range(self.passes if rank else 0):
+            for what, out in (("q", d), ("k", kv), ("v", kv), ("proj", d)):
+                name = "lora_adapters.%d.%d.%s" % (p // self.layers, p % self.layers, what)
+                shapes.update({name + "_A": (d, rank), name + "_B": (rank, out)})
         if c["ve_dim"]:
             shapes.update({"ve_shared.scale": (), "ve_shared.embed.weight": (c["vocab_size"], c["ve_dim"])})
             if c["ve_dim"] != kv:
@@ -100,7 +106,7 @@ class Parameters:
             shapes.update({"ve_layer_scales.%d" % k: (1,) for k in range(len(c["ve_layers"]))})
         if not c["tied_head"]:
             shapes["lm_head.weight"] = (c["vocab_size"], d)
-        shapes.update({"mtp_heads.%d.weight" % k: (c["vocab_size"], d) for k in range(c["mtp_heads"])})
+        shapes.update({"mtp_heads.%d.weight" % k: (d if c["mtp_square"] else c["vocab_size"], d) for k in range(c["mtp_heads"])})
         return shapes
 
     def initial(self, name, shape):
@@ -109,6 +115,10 @@ class Parameters:
 
         def normals(std):
             return [bf16(fl32(s.normal(i, self.seed, name) * fl32(std))) for i in range(n)]
+
+        def uniforms():
+            bound = fl32(1.0 / s.sqrt32(float(shape[1])))
+            return [bf16(fl32(fl32(fl32(2.0 * s.uniform(i, self.seed, name)) - 1.0) * bound)) for i in range(n)]
 
         def orthogonals(factor=1.0):
             return [bf16(fl32(x * factor)) for row in orthogonal(self.seed, name, *shape) for x in row]
@@ -128,8 +138,9 @@ class Parameters:
                 return [0.0] * n
             if rule in ("orthogonal", "orthogonal_banks") or rule == "orthogonal_scaled" and large:
                 return orthogonals()
-            bound = fl32(1.0 / s.sqrt32(float(shape[1])))
-            return [bf16(fl32(fl32(fl32(2.0 * s.uniform(i, self.seed, name)) - 1.0) * bound)) for i in range(n)]
+            return uniforms()
+        if name.startswith("lora_adapters."):
+            return uniforms() if name.endswith("_A") else [0.0] * n
         if name == self.table:
             return [0.0] * n if c["bigram_hash"] == "xor_current" else normals(0.01)
         if name == "ve_shared.embed.weight":
@@ -157,6 +168,8 @@ class Parameters:
     def matrix(self, name):
         """A matrix as a training pass sees it [17.1, 27.12]."""
         rows = self.rows(name)
+        if name.startswith("lora_adapters."):
+            return s.columns(rows)
         projection = name in self.projections
         block = name.startswith("blocks.") and name.endswith(s.MATRICES)
         if not self.fake or not (projection or block and self.quant["qat_scope"] == "all_matrices"):

@@ -10,7 +10,7 @@ import math
 
 import second_implementation as s
 from second_implementation import add, dot, fl32, scaled_add, sigmoid, times
-from second_parameters import SMEAR_CHANNELS, Parameters
+from second_parameters import LOOP_LORA, SMEAR_CHANNELS, Parameters
 
 SMEAR_SCALE = float.fromhex("0x1.1eb852p-4")
 
@@ -78,6 +78,18 @@ class Model(Parameters):
         return self.op([[fl32(factor * v) for v in row] for row in x.rows], backward)
 
     def linear(self, x, names, kind="linear"):
+        return [self.added(x, y, name) for y, name in zip(self.product(x, names, kind), names)]
+
+    def added(self, x, y, name):
+        """What a pass adds to its q, k, v and out [27.3]."""
+        part = LOOP_LORA.get(name.split(".", 2)[-1])
+        if not self.cfg["loop_lora_rank"] or part is None:
+            return y
+        lora = "lora_adapters.%d.%d.%s_" % (*divmod(self.pass_, self.layers), part)
+        inner, = self.product(x, [lora + "A"])
+        return self.plus(y, *self.product(inner, [lora + "B"]))
+
+    def product(self, x, names, kind="linear"):
         """y = W x for several matrices; the last one contributes first."""
         matrices = [self.matrix(n) for n in names]
         self.seen(names, x.rows)
@@ -86,7 +98,10 @@ class Model(Parameters):
         def backward():
             for y, w, n in reversed(list(zip(outs, matrices, names))):
                 if self.acc.wants(n):
-                    self.acc.per_chunk(n, s.product(self.kinds["weight_gradients"], s.columns(y.grad), s.columns(x.rows)))
+                    sides = s.columns(y.grad), s.columns(x.rows)
+                    if n.startswith("lora_adapters."):
+                        sides = sides[1], sides[0]
+                    self.acc.per_chunk(n, s.product(self.kinds["weight_gradients"], *sides))
                 x.give(s.product(self.kinds["input_gradients"], y.grad, s.columns(w)))
         self.tape.append(backward)
         return outs
@@ -366,7 +381,7 @@ class Model(Parameters):
         """sequences: (inputs, targets) of one length. Returns the nll of every token; rope sees a window of `window` tokens."""
         c, fake = self.cfg, self.fake
         self.fake = fake and training
-        self.tape, self.T = [], len(sequences[0][0])
+        self.tape, self.T, self.pass_ = [], len(sequences[0][0]), 0
         self.ids = [t for inputs, _ in sequences for t in inputs]
         self.angles = self.rope_angles(self.T, max(window, self.T))
         self.x0 = x = self.embedding(sequences)
@@ -379,9 +394,11 @@ class Model(Parameters):
         for p in range(self.passes):
             if p >= self.encoders and kept:
                 x = self.scaled_add(x, "skip_weights", (p - self.encoders) * self.d, kept.pop())
+            self.pass_ = p
             x = self.block(p % self.layers, x)
             if p < self.encoders:
                 kept.append(x)
+        self.pass_ = self.passes
         hidden = self.norm(x)
         targets = [t for _, outputs in sequences for t in outputs]
         head = "tok_emb.weight" if c["tied_head"] else "lm_head.weight"
@@ -392,7 +409,10 @@ class Model(Parameters):
                 break
             where = [i for i in range(len(targets)) if i % self.T < n]
             weight = fl32((c["mtp_weight"] / c["mtp_heads"]) * (self.T / n))
-            self.output(self.pick(hidden, where), "mtp_heads.%d.weight" % k, [targets[i + k + 1] for i in where], weight)
+            own, seen = "mtp_heads.%d.weight" % k, hidden
+            if c["mtp_square"]:
+                seen, = self.linear(hidden, [own])
+            self.output(self.pick(seen, where), head if c["mtp_square"] else own, [targets[i + k + 1] for i in where], weight)
         self.fake = fake
         return nll
 

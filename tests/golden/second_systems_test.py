@@ -89,6 +89,10 @@ SYSTEMS = {
         model='layers = 1\nwidth = 8\nheads = 2\nkv_heads = 1\nmlp_hidden = 14\nbigram_hash = "affine_31"\nbigram_buckets = 17\n'
               'bigram_dim = 8\nve_dim = 3\nve_layers = [0]\nvalue_residual = true\nsmear_gate = "blend"\nmatrix_init = "orthogonal"\n',
         optimizer='muon_wd = 0.1\nmuon_wd_order = "after"\n', quantization='qat = "int6_row"\nqat_scope = "projections"\n', seed=9),
+    "passes": dict(
+        model='layers = 2\nwidth = 12\nheads = 2\nkv_heads = 1\nmlp_hidden = 14\nloops = 3\nloop_lora_rank = 3\nmtp_heads = 2\n'
+              'mtp_square = true\nmtp_weight = 0.5\nxsa_last_n = 1\nln_scale = true\n',
+        optimizer='adam_wd = 0.2\nmuon_wd = 0.1\nlora_lr = 0.02\n', quantization='qat = "int6_row"\n', seed=11),
     "int8 rows": dict(
         model='layers = 2\nwidth = 12\nheads = 2\nkv_heads = 2\nmlp_hidden = 14\n', optimizer="",
         quantization='qat = "int8_row"\nqat_from = 1\n', seed=10),

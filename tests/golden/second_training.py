@@ -12,7 +12,7 @@ from second_systems import Model
 
 OPTIMIZER = dict(muon_momentum=0.95, muon_momentum_warmup_start=0.85, muon_momentum_warmup_steps=500, muon_backend_steps=5,
                  beta1=0.9, beta2=0.95, adam_eps=1e-8, grad_clip_norm=0.0, clip_scope="global", muon="standard", muon_wd=0.0,
-                 adam_wd=0.0, muon_wd_order="before", head_lr=0.008, projections="muon")
+                 adam_wd=0.0, muon_wd_order="before", head_lr=0.008, lora_lr=0.01, projections="muon")
 AVERAGES = dict(ema_decay=0.0, snapshot_every=0, snapshot_below=0.0, snapshot_from=0, snapshots_of="weights",
                 final_weights="last")
 
@@ -49,7 +49,7 @@ class Trainer:
         sequences = s.step_sequences(tokens, k, batch, workers, T)
         per_worker = self.opt["clip_scope"] == "worker" and self.opt["grad_clip_norm"] > 0
         parts = workers if per_worker else 1
-        uses = max(model.cfg["loops"], 2 if model.cfg["trigram_hash"] else 1)
+        uses = max(model.cfg["loops"], 2 if model.cfg["trigram_hash"] else 1, 1 + model.cfg["mtp_heads"] if model.cfg["mtp_square"] else 1)
         results, units = [], 0
         for part in range(parts):
             acc = s.Accumulator(model.tensors, batch * uses, batch // chunk * uses)
@@ -106,8 +106,10 @@ class Trainer:
             if self.by_muon(n):
                 self.muon(n, g, lam, mu)
                 continue
-            base = o["tied_embed_lr"] if n in model.tables else o["head_lr"] if n == "lm_head.weight" else o["scalar_lr"]
-            if o["adam_wd"] > 0 and n != "lm_head.weight":
+            lora = n.startswith("lora_adapters.")
+            base = (o["tied_embed_lr"] if n in model.tables else o["head_lr"] if n == "lm_head.weight" else o["lora_lr"] if lora
+                    else o["scalar_lr"])
+            if o["adam_wd"] > 0 and n != "lm_head.weight" and not lora:
                 a = fl32(1.0 - base * lam * o["adam_wd"])
                 w[:] = [fl32(v * a) for v in w]
             s.adam(w, self.first[n], self.second[n], g, model.stored_bf16(n), base, lam, (o["beta1"], o["beta2"]),

@@ -146,6 +146,10 @@ def shapes(m):
         out.update({b + "attn.c_q.weight": (d, d), b + "attn.c_k.weight": (kv, d), b + "attn.c_v.weight": (kv, d),
                     b + "attn.proj.weight": (d, d)})
         out.update(mlp_shapes(m, b))
+    if rank := m.get("loop_lora_rank", 0):
+        for p, i in ((p, i) for p in range(loops) for i in range(layers)):
+            for what, width in (("q", d), ("k", kv), ("v", kv), ("proj", d)):
+                out.update({f"lora_adapters.{p}.{i}.{what}_A": (d, rank), f"lora_adapters.{p}.{i}.{what}_B": (rank, width)})
     if m.get("ve_dim"):
         out["ve_shared.scale"] = ()
         out["ve_shared.embed.weight"] = (m["vocab_size"], m["ve_dim"])
@@ -158,7 +162,7 @@ def shapes(m):
     if m.get("hypersphere"):
         out["logit_scale"] = (m["vocab_size"],)
     for k in range(m.get("mtp_heads", 0)):
-        out[f"mtp_heads.{k}.weight"] = (m["vocab_size"], d)
+        out[f"mtp_heads.{k}.weight"] = (d if m.get("mtp_square") else m["vocab_size"], d)
     return out
 
 
@@ -270,16 +274,22 @@ class System:
         gate = F.silu(n @ p[b + "g_proj.weight"].T).view(batch, length, heads, value)
         return (o * gate).reshape(batch, length, heads * value) @ p[b + "o_proj.weight"].T
 
-    def attention(self, n, layer, ids, first_values):
+    def of_pass(self, what, i, x):
+        """What block run i adds to a projection of x."""
+        a = self.p.get(f"lora_adapters.{i // self.m['layers']}.{i % self.m['layers']}.{what}_A")
+        return 0 if a is None else (x @ a) @ self.p[f"lora_adapters.{i // self.m['layers']}.{i % self.m['layers']}.{what}_B"]
+
+    def attention(self, n, i, ids, first_values):
+        layer = i % self.m["layers"]
         m, p, b = self.m, self.p, f"blocks.{layer}.attn."
         if layer in m.get("delta_layers", []):
             return self.gated_delta(n, layer)
         batch, length, d = n.shape
         heads, kv_heads = m["heads"], m["kv_heads"]
         depth = d // heads
-        q = (n @ p[b + "c_q.weight"].T).view(batch, length, heads, depth)
-        k = (n @ p[b + "c_k.weight"].T).view(batch, length, kv_heads, depth)
-        v = n @ p[b + "c_v.weight"].T
+        q = (n @ p[b + "c_q.weight"].T + self.of_pass("q", i, n)).view(batch, length, heads, depth)
+        k = (n @ p[b + "c_k.weight"].T + self.of_pass("k", i, n)).view(batch, length, kv_heads, depth)
+        v = n @ p[b + "c_v.weight"].T + self.of_pass("v", i, n)
         if layer in m.get("ve_layers", []):
             shared = p["ve_shared.embed.weight"][ids]
             if "ve_shared.proj.weight" in p:
@@ -305,10 +315,13 @@ class System:
         if m.get("gated_attention"):
             gate = torch.sigmoid(n @ p[b + "attn_gate.weight"].T + p[b + "attn_gate.bias"])
             o = o * gate.transpose(1, 2)[..., None]
-        return o.transpose(1, 2).reshape(batch, length, d) @ p[b + "proj.weight"].T
+        o = o.transpose(1, 2).reshape(batch, length, d)
+        return o @ p[b + "proj.weight"].T + self.of_pass("proj", i, o)
 
-    def block(self, x, x0, layer, ids, first_values):
-        m, p, b = self.m, self.p, f"blocks.{layer}."
+    def block(self, x, x0, i, ids, first_values):
+        """Block run i of all passes."""
+        m, p, layer = self.m, self.p, i % self.m["layers"]
+        b = f"blocks.{layer}."
         rates = p[b + "mlp_scale"].view(-1, m["width"])
         if m.get("hypersphere"):
             factor = 0.05 * math.sqrt(m["width"])
@@ -316,14 +329,14 @@ class System:
             def step(x, rate, a):
                 return unit(x + (factor * rate).abs() * (unit(a) - x))
 
-            y = step(x, p[b + "attn_scale"], self.attention(x, layer, ids, first_values))
+            y = step(x, p[b + "attn_scale"], self.attention(x, i, ids, first_values))
             for k in range(len(rates)):
                 y = step(y, rates[k], self.mlp(y, b + mlp_name(m, k)))
             return y
         s = 1 / math.sqrt(layer + 1) if m.get("ln_scale") else 1.0
         mix = p[b + "resid_mix"]
         u = mix[0] * x + mix[1] * x0
-        y = u + p[b + "attn_scale"] * self.attention(s * rms(u), layer, ids, first_values)
+        y = u + p[b + "attn_scale"] * self.attention(s * rms(u), i, ids, first_values)
         for k in range(len(rates)):
             y = y + rates[k] * self.mlp(s * rms(y), b + mlp_name(m, k))
         return y
@@ -345,7 +358,7 @@ class System:
         for i in range(depth):
             if i >= encoder and kept:
                 x = x + p["skip_weights"][i - encoder] * kept.pop()
-            x = self.block(x, x0, i % m["layers"], ids, first_values)
+            x = self.block(x, x0, i, ids, first_values)
             if i < encoder:
                 kept.append(x)
         return x if m.get("hypersphere") else rms(x)
@@ -361,13 +374,17 @@ class System:
     def losses(self, ids, targets):
         """nll of every token, and what training adds per token of the batch."""
         h = self.hidden(ids)
-        nll = self.nll_of(h, self.p.get("lm_head.weight", self.p["tok_emb.weight"]), targets)
+        output = self.p.get("lm_head.weight", self.p["tok_emb.weight"])
+        nll = self.nll_of(h, output, targets)
         extra = torch.zeros(())
         heads = self.m.get("mtp_heads", 0)
         for k in range(heads):
             ahead = k + 1
             if targets.shape[1] > ahead:
-                further = self.nll_of(h[:, :-ahead], self.p[f"mtp_heads.{k}.weight"], targets[:, ahead:])
+                own, seen = self.p[f"mtp_heads.{k}.weight"], h[:, :-ahead]
+                if self.m.get("mtp_square"):
+                    own, seen = output, seen @ own.T
+                further = self.nll_of(seen, own, targets[:, ahead:])
                 extra = extra + self.m["mtp_weight"] / heads * further.mean()
         return nll, extra
 
@@ -383,6 +400,8 @@ def group_of(name, shape, o):
         return "tok"
     if name == "lm_head.weight":
         return "head"
+    if name.startswith("lora_adapters."):
+        return "lora"
     if any(c in name for c in CONTROL) or len(shape) < 2:
         return "scalar"
     if name in ("bigram.proj.weight", "bigram_hash.proj.weight", "ve_shared.proj.weight"):
@@ -461,9 +480,9 @@ class Optimizer:
                 else:
                     p.sub_(lr * u).mul_(1 - lr * wd)
                 continue
-            lr = {"tok": o["tied_embed_lr"], "scalar": o["scalar_lr"], "head": o.get("head_lr", 0.008)}[group]
+            lr = {"tok": o["tied_embed_lr"], "scalar": o["scalar_lr"], "head": o.get("head_lr", 0.008), "lora": o.get("lora_lr", 0.01)}[group]
             m, v = self.state.setdefault(name, (torch.zeros_like(p), torch.zeros_like(p)))
-            if group != "head":
+            if group not in ("head", "lora"):
                 p.mul_(1 - lr * o.get("adam_wd", 0.0))
             m.mul_(0.9).add_(g, alpha=0.1)
             v.mul_(0.95).addcmul_(g, g, value=0.05)

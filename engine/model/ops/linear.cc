@@ -8,7 +8,9 @@ Status Linear::forward(Tape& tape) {
   const int bits = kernels::bits_of_products(config_.linear);
   if (!tape.executor().quantise_rows(tape.data(in_), tokens, in, in, bits, scratch.rows)) return bad_value(kNotFinite);
   for (Branch& b : branches_) {
-    if (tape.batch().operands != nullptr) FAIRWAY_TRY(tape.batch().operands->see(*b.weight, tape.data(in_), tokens, in));
+    // Calibration is for matrices that are quantised by rows of inputs.
+    if (tape.batch().operands != nullptr && !b.weight->stored_in_out())
+      FAIRWAY_TRY(tape.batch().operands->see(*b.weight, tape.data(in_), tokens, in));
     FAIRWAY_TRY(b.weight->prepare(tape.batch().weights_seen_through(config_.qat)));
     tape.executor().exact_matmul(scratch.rows, b.weight->forward_operand(), config_.linear, tape.data(b.out), tape.width(b.out));
   }
@@ -25,8 +27,10 @@ Status Linear::backward(Tape& tape) {
     const int64_t out = tape.width(b.out);
     const float* dy = tape.gradient(b.out);
     if (!tape.executor().quantise_columns(dy, tokens, out, out, wgrad_bits, scratch.gradient_columns)) return bad_value(kNotFinite);
-    if (!tape.executor().exact_matmul_accumulate(scratch.gradient_columns, scratch.columns, config_.wgrad, tape.batch().chunk_term_limit,
-                                                 scratch.chunk_gradient, b.weight->gradient())) {
+    const bool in_out = b.weight->stored_in_out();
+    if (!tape.executor().exact_matmul_accumulate(
+            in_out ? scratch.columns : scratch.gradient_columns, in_out ? scratch.gradient_columns : scratch.columns,
+            config_.wgrad, tape.batch().chunk_term_limit, scratch.chunk_gradient, b.weight->gradient())) {
       return Error{Errc::kData, b.weight->name(), kGradientTooLarge};
     }
     if (!tape.executor().quantise_rows(dy, tokens, out, out, dgrad_bits, scratch.gradient_rows)) return bad_value(kNotFinite);

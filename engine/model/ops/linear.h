@@ -1,7 +1,8 @@
-/// y_i = W_i x for one input and any number of matrices (q, k and v share theirs). W is (out, in), no bias.
+/// y_i = W_i x for one input and any number of matrices (q, k and v share theirs). W is (out, in), or (in, out) if it
+/// is stored so; no bias.
 ///
-/// Forward contracts over `in`; the input gradient over `out`, summed over the matrices in reverse order; the weight gradient
-/// over the tokens of the batch, which is one canonical chunk (NUMERICS.md, N7).
+/// Forward contracts over `in`; the input gradient over `out`, summed over the matrices in reverse order; the weight
+/// gradient over the tokens of the batch, which is one canonical chunk (NUMERICS.md, N7).
 #pragma once
 
 #include <vector>

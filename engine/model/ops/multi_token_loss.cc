@@ -2,10 +2,17 @@
 
 namespace fairway::model {
 
+void MultiTokenLoss::put_before(Tape& tape, Parameter& square) {
+  const ValueId seen = tape.add_value(tape.width(in_));
+  before_ = std::make_unique<Linear>(square.name(), config_, in_, std::vector<Linear::Branch>{{&square, seen}});
+  in_ = seen;
+}
+
 Status MultiTokenLoss::forward(Tape& tape) {
   const Batch& b = tape.batch();
   const int64_t scored = b.length - ahead_, rows = b.sequences * scored, width = config_.width, vocab = config_.vocab_size;
   if (!b.training || scored <= 0) return {};
+  if (before_ != nullptr) FAIRWAY_TRY(before_->forward(tape));
   tape.resize(hidden_, rows * width);
   targets_.resize(static_cast<size_t>(rows));
   for (int64_t s = 0; s < b.sequences; ++s) {
@@ -45,13 +52,14 @@ Status MultiTokenLoss::backward(Tape& tape) {
   FAIRWAY_TRY(head_.prepare_backward(dgrad_bits));
   tape.resize(gradient_, rows * width);
   tape.executor().exact_matmul(scratch.rows, head_.backward_operand(), config_.dgrad, gradient_.data(), width);
-  return tape.contribute(in_, [&](float* dh) -> Status {
+  FAIRWAY_TRY(tape.contribute(in_, [&](float* dh) -> Status {
     tape.executor().zero(dh, b.tokens() * width);
     for (int64_t s = 0; s < b.sequences; ++s) {
       tape.executor().copy(gradient_.data() + s * scored * width, scored * width, dh + s * b.length * width);
     }
     return {};
-  });
+  }));
+  return before_ != nullptr ? before_->backward(tape) : Status();
 }
 
 }  // namespace fairway::model

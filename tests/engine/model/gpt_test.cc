@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <set>
@@ -66,6 +67,21 @@ TEST(Parameters, ThePublishedSystemsHaveThePublishedCounts) {
   ModelConfig loops;
   loops.layers = loops.loops = 3;
   EXPECT_EQ(Gpt(loops).find("skip_weights")->shape(), (std::vector<int64_t>{4, 512}));
+  loops.unet_skips = false;
+  loops.mlp_hidden = 1536;
+  EXPECT_EQ(Gpt(loops).parameter_count(), 7'608'344);
+  loops.loop_lora_rank = 8;
+  const Gpt adapted(loops);
+  EXPECT_EQ(adapted.parameter_count(), 7'608'344 + 9 * 8 * (6 * 512 + 2 * 256));
+  std::vector<std::string> names;
+  for (const auto& p : adapted.parameters()) names.push_back(p->name());
+  const auto first = std::find(names.begin(), names.end(), "lora_adapters.0.0.q_A");
+  ASSERT_NE(first, names.end());
+  EXPECT_EQ(
+      std::vector<std::string>(first, first + 9),
+      (std::vector<std::string>{"lora_adapters.0.0.q_A", "lora_adapters.0.0.q_B", "lora_adapters.0.0.k_A",
+                                "lora_adapters.0.0.k_B", "lora_adapters.0.0.v_A", "lora_adapters.0.0.v_B",
+                                "lora_adapters.0.0.proj_A", "lora_adapters.0.0.proj_B", "lora_adapters.0.1.q_A"}));
 }
 
 TEST(Parameters, OnlyTheEmbeddingIsStoredInBf16AndOnlyByDefault) {
