@@ -31,6 +31,9 @@ class BadInput(Case):
                                  (("eval", self.submission), "--weights"), (("verify", self.submission, "--level", "half"), "--level"),
                                  (("verify", self.submission, "--format", "xml"), "--format"), (("data", "steal"), "steal"),
                                  (("train", self.submission, "--out", "x", "--threads", "-1"), "--threads"),
+                                 (("train", self.submission, "--out", "x", "--seed", "-1"), "--seed: must be a number from 0 up, not -1"),
+                                 (("eval", self.submission, "--init=-3"), "--init: must be a number from 0 up, not -3"),
+                                 (("ablate", self.submission, "--out", "x", "--seeds", "4", "-1", "--set", "model.layers=3"), "-1"),
                                  (("train", self.submission, "--out", "x", "--device", "gpu"), "--device")):
             with self.subTest(arguments=arguments):
                 self.fails(64, names, *arguments)

@@ -18,6 +18,25 @@ namespace fairway::cli {
 
 namespace po = boost::program_options;
 
+namespace {
+
+/// The first option for a number from 0 up that was given a negative one; the library takes -1 for the largest there is.
+Status check_signs(const po::parsed_options& parsed) {
+  for (const po::option& o : parsed.options) {
+    const po::option_description* d = parsed.description->find_nothrow(o.string_key, false);
+    if (d == nullptr) continue;
+    const po::value_semantic* kind = d->semantic().get();
+    const bool from_zero = dynamic_cast<const po::typed_value<uint64_t>*>(kind) != nullptr ||
+                           dynamic_cast<const po::typed_value<std::vector<uint64_t>>*>(kind) != nullptr;
+    for (const std::string& text : from_zero ? o.value : std::vector<std::string>()) {
+      if (text.starts_with('-')) return Error{Errc::kUsage, "--" + o.string_key, fmt::format("must be a number from 0 up, not {}", text)};
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
 Parser::Parser(std::string usage, std::string text) : usage_(std::move(usage)), text_(std::move(text)) {
   options_.add_options()("help,h", "show this page");
 }
@@ -49,7 +68,9 @@ Result<po::variables_map> Parser::parse(const Arguments& arguments, bool& help_s
   try {
     po::options_description all;
     all.add(options_).add(hidden_);
-    po::store(po::command_line_parser(arguments).options(all).positional(positions_).run(), v);
+    const po::parsed_options parsed = po::command_line_parser(arguments).options(all).positional(positions_).run();
+    FAIRWAY_TRY(check_signs(parsed));
+    po::store(parsed, v);
     if (!excused()) po::notify(v);  // asking for help excuses from required options
   } catch (const po::error& e) {
     return Error{Errc::kUsage, "", e.what() + see};
