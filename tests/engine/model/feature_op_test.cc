@@ -10,6 +10,7 @@
 #include "engine/model/ops/head_gate.h"
 #include "engine/model/ops/interpolate.h"
 #include "engine/model/ops/leaky_relu_squared.h"
+#include "engine/model/ops/linear.h"
 #include "engine/model/ops/multi_token_loss.h"
 #include "engine/model/ops/rope.h"
 #include "engine/model/ops/scalar_scale.h"
@@ -345,26 +346,63 @@ TEST(MultiTokenLossOp, WeighsTheMeanLossOfFurtherTokens) {
   ModelConfig config = test::small_config();
   test::set_products(config, kernels::Products::kS21);
   constexpr int64_t length = 9, ahead = 2;
-  Case c(3, length);
-  const ValueId h = c.input(kWidth);
-  Parameter& head = c.parameter({61, kWidth}, 0.3f);
-  head.set_forward_bits(21);
-  c.tape().add_op(std::make_unique<MultiTokenLoss>(config, head, ahead, 0.1, h));
-  // The head has no output; an unused value lets the harness run.
-  c.run(c.input(1));
-  const std::vector<uint16_t> targets = c.sample().targets;
-  test::Reference r;
-  auto source = test::gaussian(c.tokens() * kWidth, 11);
-  auto weights = test::gaussian(61 * kWidth, 12, 0.3f);
-  const test::NodePtr hidden = r.leaf(c.tokens(), kWidth, source.data()), matrix = r.leaf(61, kWidth, weights.data());
-  std::vector<uint16_t> further(targets.size());
-  for (size_t t = 0; t < targets.size(); ++t) further[t] = t % length + ahead < length ? targets[t + ahead] : 0;
-  const test::NodePtr nll = r.tied_loss(hidden, matrix, further, 30.0);
-  for (size_t t = 0; t < nll->g.size(); ++t)
-    nll->g[t] = t % length + ahead < length ? 0.1 * length / (length - ahead) : 0.0;
-  r.backward();
-  EXPECT_LT(c.input_error(0, hidden->g), 1e-5);
-  EXPECT_LT(c.parameter_error(0, matrix->g), 1e-5);
+  for (bool square : {false, true}) {
+    Case c(3, length);
+    const ValueId h = c.input(kWidth);
+    Parameter& head = c.parameter({61, kWidth}, 0.3f);
+    head.set_forward_bits(21);
+    auto loss = std::make_unique<MultiTokenLoss>("further", config, head, ahead, 0.1, h);
+    if (square) {
+      Parameter& before = c.parameter({kWidth, kWidth}, 0.3f);
+      before.set_forward_bits(21);
+      loss->put_before(c.tape(), before);
+    }
+    c.tape().add_op(std::move(loss));
+    // The head has no output; an unused value lets the harness run.
+    c.run(c.input(1));
+    const std::vector<uint16_t> targets = c.sample().targets;
+    test::Reference r;
+    auto source = test::gaussian(c.tokens() * kWidth, 11);
+    auto weights = test::gaussian(61 * kWidth, 12, 0.3f), squares = test::gaussian(kWidth * kWidth, 13, 0.3f);
+    const test::NodePtr hidden = r.leaf(c.tokens(), kWidth, source.data()), matrix = r.leaf(61, kWidth, weights.data());
+    const test::NodePtr before = r.leaf(kWidth, kWidth, squares.data());
+    std::vector<uint16_t> further(targets.size());
+    for (size_t t = 0; t < targets.size(); ++t) further[t] = t % length + ahead < length ? targets[t + ahead] : 0;
+    const test::NodePtr nll = r.tied_loss(square ? r.linear(hidden, before) : hidden, matrix, further, 30.0);
+    for (size_t t = 0; t < nll->g.size(); ++t)
+      nll->g[t] = t % length + ahead < length ? 0.1 * length / (length - ahead) : 0.0;
+    r.backward();
+    EXPECT_LT(c.input_error(0, hidden->g), 1e-5);
+    EXPECT_LT(c.parameter_error(0, matrix->g), 1e-5);
+    if (square) {
+      EXPECT_LT(c.parameter_error(1, before->g), 1e-5);
+    }
+  }
+}
+
+TEST(LinearOp, MultipliesByAMatrixStoredTheOtherWayRound) {
+  ModelConfig config = test::small_config();
+  test::set_products(config, kernels::Products::kS21);
+  constexpr int64_t out = 7;
+  Case c(2, 5);
+  const ValueId x = c.input(kWidth), y = c.tape().add_value(out);
+  Parameter& a = c.parameter({kWidth, out}, 0.3f);
+  a.set_forward_bits(21);
+  a.set_stored_in_out();
+  EXPECT_EQ(a.outputs(), out);
+  c.tape().add_op(std::make_unique<Linear>("linear", config, x, std::vector<Linear::Branch>{{&a, y}}));
+  c.run(y);
+  c.expect(
+      [&](const std::vector<Doubles>& v) {
+        Doubles products(static_cast<size_t>(c.tokens() * out));
+        for (size_t t = 0; t < static_cast<size_t>(c.tokens()); ++t) {
+          for (size_t o = 0; o < out; ++o) {
+            for (size_t i = 0; i < kWidth; ++i) products[t * out + o] += v[0][t * kWidth + i] * v[1][i * out + o];
+          }
+        }
+        return products;
+      },
+      1e-5);
 }
 
 }  // namespace
