@@ -199,4 +199,12 @@ std::optional<int64_t> integer_at(std::string_view s, size_t* length) {
   return value;
 }
 
+size_t after_separator(std::string_view s, size_t at) {
+  while (at < s.size() && s[at] == ' ') ++at;
+  if (at >= s.size() || (s[at] != ':' && s[at] != '=')) return std::string_view::npos;
+  ++at;
+  while (at < s.size() && (s[at] == ' ' || s[at] == '\t' || s[at] == '*')) ++at;
+  return at;
+}
+
 }  // namespace fairway::audit

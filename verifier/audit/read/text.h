@@ -45,5 +45,7 @@ struct Number {
 std::optional<Number> number_at(std::string_view s);
 /// Digits with commas between them: "15,353,490". Nothing if it has no digit or does not fit.
 std::optional<int64_t> integer_at(std::string_view s, size_t* length = nullptr);
+/// Skips blanks, one of ':' or '=', blanks and the stars of Markdown; npos if there is no such sign.
+size_t after_separator(std::string_view s, size_t at);
 
 }  // namespace fairway::audit

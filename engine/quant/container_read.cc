@@ -1,202 +1,24 @@
-#include "engine/quant/container.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <numeric>
 
 #include "engine/base/check.h"
 #include "engine/base/endian.h"
+#include "engine/quant/container_layout.h"
 #include "engine/quant/low_rank.h"
 #include "engine/quant/row_quantiser.h"
 #include "kernels/num/half.h"
 
 namespace fairway::quant {
-namespace {
 
-constexpr char kMagic[8] = {'F', 'A', 'I', 'R', 'W', 'A', 'Y', 'Q'};
-constexpr size_t kHeaderBytes = 16;
-constexpr size_t kFixedEntryBytes = 6;  // name length, storage, limit, format, dimension count
-constexpr uint64_t kMaxElements = uint64_t{1} << 40;
+using namespace layout;
+
+namespace {
 
 Error bad(const std::string& where, size_t offset, std::string what) {
   return Error{Errc::kData, fmt::format("{} @ 0x{:x}", where, offset), std::move(what)};
-}
-
-uint64_t entry_elements(const ContainerEntry& entry) {
-  std::optional<uint64_t> count = element_count(entry.spec.shape);
-  FAIRWAY_CHECK(count.has_value());
-  return *count;
-}
-
-bool has_extra(const ContainerEntry& entry) {
-  return entry.storage == Storage::kCodebook || entry.storage == Storage::kLowRank;
-}
-
-uint64_t table_bytes(const ContainerEntry& entry) {
-  return kFixedEntryBytes + entry.spec.name.size() + 4 * entry.spec.shape.size() + (has_extra(entry) ? 4 : 0);
-}
-
-// Bytes of one tensor in each of the three sections of a container.
-struct SectionBytes {
-  uint64_t integers = 0;
-  uint64_t scales = 0;
-  uint64_t passthrough = 0;
-  uint64_t total() const { return integers + scales + passthrough; }
-};
-
-SectionBytes section_bytes(const ContainerEntry& entry) {
-  uint64_t count = entry_elements(entry);
-  switch (entry.storage) {
-    case Storage::kInt8Rows:
-      return {count, 2 * static_cast<uint64_t>(entry.spec.shape[0]), 0};
-    case Storage::kFloat32:
-      return {0, 0, 4 * count};
-    case Storage::kFloat16:
-      return {0, 0, 2 * count};
-    case Storage::kCodebook:
-      return {count, 2 * uint64_t{entry.extra}, 0};
-    case Storage::kLowRank:
-      return {0, 0, 2 * uint64_t{entry.extra} * static_cast<uint64_t>(entry.spec.shape[0] + entry.spec.shape[1])};
-  }
-  FAIRWAY_CHECK(false);
-}
-
-// Whether binary16 numbers stand in the section of scales.
-bool halves_are_scales(const ContainerEntry& entry) {
-  return entry.storage == Storage::kInt8Rows || entry.storage == Storage::kCodebook;
-}
-
-// Binary16 numbers of one tensor: scales, codebook, factors or values.
-size_t half_count(const ContainerEntry& entry) {
-  SectionBytes size = section_bytes(entry);
-  return entry.storage == Storage::kFloat32 ? 0 : (size.scales + size.passthrough) / 2;
-}
-
-// The reason why an entry cannot stand in a container; empty if it can.
-std::string entry_fault(const ContainerEntry& entry) {
-  const TensorSpec& spec = entry.spec;
-  if (spec.name.empty() || spec.name.size() > kMaxNameBytes) {
-    return fmt::format("a tensor's name must have 1 to {} bytes", kMaxNameBytes);
-  }
-  if (std::any_of(spec.name.begin(), spec.name.end(), [](char c) { return c < 0x21 || c > 0x7e; })) {
-    return "a tensor's name must be printable ASCII without spaces";
-  }
-  if (spec.shape.size() > kMaxDimensions) return fmt::format("more than {} dimensions", kMaxDimensions);
-  for (int64_t dimension : spec.shape) {
-    if (dimension < 0 || dimension > std::numeric_limits<uint32_t>::max()) {
-      return fmt::format("dimension {} is outside 0 .. 2^32 - 1", dimension);
-    }
-  }
-  std::optional<uint64_t> count = element_count(spec.shape);
-  if (!count || *count > kMaxElements) return fmt::format("shape {} has too many elements", shape_text(spec.shape));
-  if (spec.format != FloatFormat::kF32 && spec.format != FloatFormat::kBf16 && spec.format != FloatFormat::kF16) {
-    return fmt::format("unknown original format {}", static_cast<int>(spec.format));
-  }
-  if (entry.storage < Storage::kInt8Rows || entry.storage > Storage::kLowRank) {
-    return fmt::format("unknown storage {}", static_cast<int>(entry.storage));
-  }
-  if (!has_extra(entry) && entry.extra != 0) return fmt::format("{} on a storage without it", entry.extra);
-  if (entry.storage != Storage::kInt8Rows && entry.limit != 0) {
-    return fmt::format("limit {} on a tensor without integers", int{entry.limit});
-  }
-  switch (entry.storage) {
-    case Storage::kInt8Rows:
-      if (spec.shape.size() != 2 || *count == 0) return "int8 rows need a matrix that is not empty";
-      if (entry.limit < 1 || entry.limit > kInt8Limit) {
-        return fmt::format("limit {} is outside 1 .. 127", int{entry.limit});
-      }
-      return {};
-    case Storage::kFloat32:
-    case Storage::kFloat16:
-      return {};
-    case Storage::kCodebook:
-      if (spec.shape.size() != 2 || *count == 0) return "a codebook needs a matrix that is not empty";
-      if (entry.extra < 1 || entry.extra > kMaxCodebookEntries) {
-        return fmt::format("a codebook of {} values; 1 to {} are possible", entry.extra, kMaxCodebookEntries);
-      }
-      return {};
-    case Storage::kLowRank:
-      if (spec.shape.size() != 2 || *count == 0) return "factors need a matrix that is not empty";
-      if (entry.extra < 1 || entry.extra > std::min(spec.shape[0], spec.shape[1])) {
-        return fmt::format("rank {} is outside 1 to the smaller side of {}", entry.extra, shape_text(spec.shape));
-      }
-      return {};
-  }
-  FAIRWAY_CHECK(false);
-}
-
-bool finite_half(uint16_t bits) { return (bits & 0x7c00u) != 0x7c00u; }
-bool valid_scale(uint16_t bits) { return finite_half(bits) && (bits & 0x8000u) == 0; }
-bool within_limit(int8_t q, uint8_t limit) { return q >= -int{limit} && q <= int{limit}; }
-bool finite(float x) { return num::magnitude_bits(x) < num::kInfinityBits; }
-
-// Faults shared by writer and reader, found in a loop over elements: index of the first bad one, or the count.
-template <class T, class Good>
-size_t first_bad(const std::vector<T>& values, Good good) {
-  return static_cast<size_t>(std::find_if_not(values.begin(), values.end(), good) - values.begin());
-}
-
-void append(std::vector<std::byte>& out, const void* data, size_t size) {
-  const auto* begin = static_cast<const std::byte*>(data);
-  out.insert(out.end(), begin, begin + size);
-}
-void append8(std::vector<std::byte>& out, uint8_t value) { out.push_back(std::byte{value}); }
-void append16(std::vector<std::byte>& out, uint16_t value) {
-  std::byte raw[2];
-  store_le16(raw, value);
-  append(out, raw, sizeof raw);
-}
-void append32(std::vector<std::byte>& out, uint32_t value) {
-  std::byte raw[4];
-  store_le32(raw, value);
-  append(out, raw, sizeof raw);
-}
-
-void append_entry(std::vector<std::byte>& out, const ContainerEntry& entry) {
-  append16(out, static_cast<uint16_t>(entry.spec.name.size()));
-  append(out, entry.spec.name.data(), entry.spec.name.size());
-  append8(out, static_cast<uint8_t>(entry.storage));
-  append8(out, entry.limit);
-  append8(out, static_cast<uint8_t>(entry.spec.format));
-  append8(out, static_cast<uint8_t>(entry.spec.shape.size()));
-  for (int64_t dimension : entry.spec.shape) append32(out, static_cast<uint32_t>(dimension));
-  if (has_extra(entry)) append32(out, entry.extra);
-}
-
-// Checks one tensor before it is written; its sizes are our own invariant, its values come from outside.
-Status check_packed(const PackedTensor& tensor) {
-  FAIRWAY_TRY(check_entry(tensor.entry));
-  const ContainerEntry& entry = tensor.entry;
-  std::string where = printable_name(entry.spec.name);
-  size_t count = entry_elements(entry);
-  bool rows = entry.storage == Storage::kInt8Rows;
-  FAIRWAY_CHECK(tensor.integers.size() == (rows ? count : 0));
-  FAIRWAY_CHECK(tensor.indices.size() == (entry.storage == Storage::kCodebook ? count : 0));
-  FAIRWAY_CHECK(tensor.floats.size() == (entry.storage == Storage::kFloat32 ? count : 0));
-  size_t halves = half_count(entry);
-  FAIRWAY_CHECK(tensor.half_bits.size() == halves);
-  size_t index = first_bad(tensor.integers, [&](int8_t q) { return within_limit(q, entry.limit); });
-  if (index < tensor.integers.size()) {
-    return Error{
-        Errc::kData, where,
-        fmt::format("integer {} at {} exceeds the limit {}", int{tensor.integers[index]}, index, int{entry.limit})};
-  }
-  index = first_bad(tensor.indices, [&](uint8_t i) { return i < entry.extra; });
-  if (index < tensor.indices.size()) {
-    return Error{Errc::kData, where,
-                 fmt::format("index {} at {} exceeds its codebook of {}", tensor.indices[index], index, entry.extra)};
-  }
-  index = first_bad(tensor.half_bits, rows ? valid_scale : finite_half);
-  if (index < halves) {
-    return Error{Errc::kData, where,
-                 fmt::format("{} {} is not a usable binary16 number", rows ? "scale" : "value", index)};
-  }
-  index = first_bad(tensor.floats, finite);
-  if (index < tensor.floats.size()) return Error{Errc::kData, where, fmt::format("value {} is not finite", index)};
-  return {};
 }
 
 // Reads the header table front to back; `position_` never passes the end of the bytes.
@@ -282,80 +104,6 @@ class TableReader {
 };
 
 }  // namespace
-
-const char* storage_name(Storage storage) {
-  switch (storage) {
-    case Storage::kInt8Rows:
-      return "int8_rows";
-    case Storage::kFloat32:
-      return "binary32";
-    case Storage::kFloat16:
-      return "binary16";
-    case Storage::kCodebook:
-      return "codebook";
-    case Storage::kLowRank:
-      return "low_rank";
-  }
-  FAIRWAY_CHECK(false);
-}
-
-Status check_entry(const ContainerEntry& entry) {
-  std::string fault = entry_fault(entry);
-  if (fault.empty()) return {};
-  return Error{Errc::kData, printable_name(entry.spec.name), fault};
-}
-
-uint64_t payload_size_bytes(std::span<const ContainerEntry> entries) {
-  uint64_t total = 0;
-  for (const ContainerEntry& entry : entries) total += section_bytes(entry).total();
-  return total;
-}
-
-uint64_t container_size_bytes(std::span<const ContainerEntry> entries) {
-  uint64_t total = kHeaderBytes + payload_size_bytes(entries);
-  for (const ContainerEntry& entry : entries) total += table_bytes(entry);
-  return total;
-}
-
-Result<std::vector<std::byte>> write_container(std::span<const PackedTensor> tensors) {
-  FAIRWAY_CHECK(tensors.size() <= std::numeric_limits<uint32_t>::max());
-  std::vector<const PackedTensor*> sorted;
-  uint64_t size = kHeaderBytes;
-  for (const PackedTensor& tensor : tensors) {
-    FAIRWAY_TRY(check_packed(tensor));
-    size += table_bytes(tensor.entry) + section_bytes(tensor.entry).total();
-    sorted.push_back(&tensor);
-  }
-  // std::string compares bytes as unsigned, so this is the byte order of FORMAT.md.
-  std::sort(sorted.begin(), sorted.end(),
-            [](const PackedTensor* a, const PackedTensor* b) { return a->entry.spec.name < b->entry.spec.name; });
-  for (size_t i = 1; i < sorted.size(); ++i) {
-    if (sorted[i - 1]->entry.spec.name == sorted[i]->entry.spec.name) {
-      return Error{Errc::kData, printable_name(sorted[i]->entry.spec.name), "two tensors have this name"};
-    }
-  }
-  std::vector<std::byte> out;
-  out.reserve(size);
-  append(out, kMagic, sizeof kMagic);
-  append32(out, kContainerVersion);
-  append32(out, static_cast<uint32_t>(sorted.size()));
-  for (const PackedTensor* tensor : sorted) append_entry(out, tensor->entry);
-  for (const PackedTensor* tensor : sorted) {
-    append(out, tensor->integers.data(), tensor->integers.size());
-    append(out, tensor->indices.data(), tensor->indices.size());
-  }
-  for (const PackedTensor* tensor : sorted) {
-    if (!halves_are_scales(tensor->entry)) continue;
-    for (uint16_t bits : tensor->half_bits) append16(out, bits);
-  }
-  for (const PackedTensor* tensor : sorted) {
-    if (halves_are_scales(tensor->entry)) continue;
-    for (uint16_t bits : tensor->half_bits) append16(out, bits);
-    for (float value : tensor->floats) append32(out, num::bits_of(value));
-  }
-  FAIRWAY_CHECK(out.size() == size);
-  return out;
-}
 
 Result<std::vector<ContainerEntry>> read_container_table(std::span<const std::byte> bytes, const std::string& where) {
   return TableReader(bytes, where).read();
