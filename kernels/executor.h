@@ -17,6 +17,7 @@
 #include "kernels/exclusive_attention.h"
 #include "kernels/matmul.h"
 #include "kernels/ops/adam.h"
+#include "kernels/ops/fake_quantise.h"
 
 namespace fairway::kernels {
 
@@ -98,7 +99,7 @@ class Executor {
   [[nodiscard]] virtual bool exclude_value_backward(const ExclusiveShape& shape, const float* dy, const float* o,
                                                     const float* unit, const float* norm, const float* along,
                                                     float* d_o, float* dv) = 0;
-  [[nodiscard]] virtual bool fake_quantise_rows(const float* w, int64_t rows, int64_t columns, float limit,
+  [[nodiscard]] virtual bool fake_quantise_rows(const float* w, int64_t rows, int64_t columns, ops::FakeForm form,
                                                 float* out) = 0;
 
   // kernels/optimizers.h, kernels/newton_schulz.h; gradients and weights

@@ -42,9 +42,6 @@ void Gpt::initialise(uint64_t seed) {
 }
 
 Status Gpt::use(kernels::Executor& executor) {
-  if (executor.memory() != nullptr && config_.qat != Qat::kNone && config_.qat != Qat::kInt6RowMax) {
-    return Error{Errc::kUnavailable, "quantization.qat", "fake quantisation that clips at a quantile has no form for --device cuda yet; use --device cpu"};
-  }
   FAIRWAY_TRY(tape_.use(executor));
   for (auto* group : {&parameters_, &adapters_.parameters()}) {
     for (auto& p : *group) p->use(executor);

@@ -1,23 +1,17 @@
 #include "engine/model/parameter.h"
 
-#include <algorithm>
-#include <atomic>
 #include <utility>
 
 #include "engine/base/check.h"
-#include "engine/quant/fake_quantiser.h"
-#include "engine/quant/row_quantiser.h"
-#include "kernels/cpu/parallel.h"
-#include "kernels/num/half.h"
 
 namespace fairway::model {
 namespace {
 
-bool fake_quantise(Qat qat, std::span<const float> row, std::span<float> out) {
+ops::FakeForm form_of(Qat qat) {
   switch (qat) {
-    case Qat::kInt6Row: return quant::fake_quantise_row65(row, out);
-    case Qat::kInt8Row: return quant::fake_quantise_row_int8(row, out);
-    case Qat::kInt6RowMax:
+    case Qat::kInt6Row: return ops::FakeForm::kInt6Row;
+    case Qat::kInt8Row: return ops::FakeForm::kInt8Row;
+    case Qat::kInt6RowMax: return ops::FakeForm::kInt6RowMax;
     case Qat::kNone: break;
   }
   FAIRWAY_CHECK(false);
@@ -52,21 +46,6 @@ void Parameter::use(kernels::Executor& executor) {
 
 void Parameter::changed() { forward_ready_ = backward_ready_ = false; }
 
-bool Parameter::fake_quantised_copy(Qat qat) {
-  if (qat == Qat::kInt6RowMax) {
-    return executor_->fake_quantise_rows(data(), rows(), columns(), static_cast<float>(quant::kInt6Limit), effective_.data());
-  }
-  FAIRWAY_CHECK(executor_->memory() == nullptr);  // Gpt::use refuses it
-  std::atomic<bool> finite{true};
-  kernels::parallel_for(rows(), [&](int64_t r) {
-    const size_t begin = static_cast<size_t>(r * columns()), width = static_cast<size_t>(columns());
-    const std::span<const float> row = std::as_const(*this).values().subspan(begin, width);
-    const std::span<float> out(effective_.data() + begin, width);
-    if (!fake_quantise(qat, row, out)) finite = false;
-  });
-  return finite;
-}
-
 bool Parameter::quantise(const float* x, bool along_rows, int bits, kernels::Quantised& out) const {
   return along_rows ? executor_->quantise_rows(x, rows(), columns(), columns(), bits, out)
                     : executor_->quantise_columns(x, rows(), columns(), columns(), bits, out);
@@ -79,7 +58,7 @@ Status Parameter::prepare(Qat qat) {
   if (fake) {
     effective_.place(executor_->memory(), name_.c_str());
     effective_.resize(static_cast<size_t>(count_));
-    if (!fake_quantised_copy(qat)) return Error{Errc::kData, name_, "the parameter is not finite"};
+    if (!executor_->fake_quantise_rows(data(), rows(), columns(), form_of(qat), effective_.data())) return Error{Errc::kData, name_, "the parameter is not finite"};
     operand = effective_.data();
   }
   effective_is_copy_ = fake;

@@ -98,7 +98,6 @@ class Parameter {
   void set_forward_bits(int bits) { forward_bits_ = bits; }
 
  private:
-  bool fake_quantised_copy(Qat qat);
   bool quantise(const float* x, bool along_rows, int bits, kernels::Quantised& out) const;
 
   std::string name_;

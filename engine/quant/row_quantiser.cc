@@ -10,72 +10,6 @@
 #include "kernels/rows.h"
 
 namespace fairway::quant {
-namespace {
-
-struct OrderStatistics {
-  float low;
-  float high;
-};
-
-// The two largest bit patterns, in lanes so that the loop vectorises. Patterns of magnitudes are positive as int32.
-OrderStatistics two_largest(std::span<const float> row) {
-  constexpr size_t kLanes = 16;
-  int32_t first[kLanes] = {};
-  int32_t second[kLanes] = {};
-  size_t whole = row.size() / kLanes * kLanes;
-  for (size_t i = 0; i < whole; i += kLanes) {
-    for (size_t lane = 0; lane < kLanes; ++lane) {
-      int32_t x = static_cast<int32_t>(num::magnitude_bits(row[i + lane]));
-      int32_t smaller = std::min(first[lane], x);
-      second[lane] = std::max(second[lane], smaller);
-      first[lane] = std::max(first[lane], x);
-    }
-  }
-  int32_t largest = 0;
-  int32_t next = 0;
-  auto insert = [&](int32_t x) {
-    next = std::max(next, std::min(largest, x));
-    largest = std::max(largest, x);
-  };
-  for (size_t lane = 0; lane < kLanes; ++lane) {
-    insert(first[lane]);
-    insert(second[lane]);
-  }
-  for (size_t i = whole; i < row.size(); ++i) insert(static_cast<int32_t>(num::magnitude_bits(row[i])));
-  return {num::float_of(static_cast<uint32_t>(next)), num::float_of(static_cast<uint32_t>(largest))};
-}
-
-OrderStatistics select(std::span<const float> row, const QuantilePosition& position) {
-  int64_t last = static_cast<int64_t>(row.size()) - 1;
-  if (position.high == last) {  // the usual case: the quantile lies at or next to the maximum
-    OrderStatistics top = two_largest(row);
-    return position.low == last ? OrderStatistics{top.high, top.high} : top;
-  }
-  std::vector<uint32_t> bits(row.size());
-  std::transform(row.begin(), row.end(), bits.begin(), [](float x) { return num::magnitude_bits(x); });
-  auto low = bits.begin() + position.low;
-  std::nth_element(bits.begin(), low, bits.end());
-  uint32_t low_bits = *low;
-  uint32_t high_bits = position.high == position.low ? low_bits : *std::min_element(low + 1, bits.end());
-  return {num::float_of(low_bits), num::float_of(high_bits)};
-}
-
-}  // namespace
-
-QuantilePosition quantile_position(float p, int64_t count) {
-  FAIRWAY_CHECK(count >= 1 && count <= kMaxRowLength);
-  FAIRWAY_CHECK(p >= 0.0f && p <= 1.0f);
-  float position = p * static_cast<float>(count - 1);
-  int64_t low = static_cast<int64_t>(position);  // 0 <= position <= 2^24: truncation is the floor
-  float weight = position - static_cast<float>(low);
-  return {low, weight > 0.0f ? low + 1 : low, weight};
-}
-
-float absolute_quantile(std::span<const float> row, float p) {
-  QuantilePosition position = quantile_position(p, static_cast<int64_t>(row.size()));
-  OrderStatistics found = select(row, position);
-  return interpolate_quantile(found.low, found.high, position.weight);
-}
 
 int64_t first_non_finite(std::span<const float> values) {
   // The maximum of the patterns is order-free and vectorises; the index is only looked for when it is needed.
@@ -215,31 +149,6 @@ Result<QuantisedMatrix> quantise_rows(const std::string& name, std::span<const f
     quantise_row(r, best);
   });
   return result;
-}
-
-bool fake_quantise_row65(std::span<const float> row, std::span<float> out) {
-  FAIRWAY_CHECK(row.size() == out.size() && !row.empty());
-  std::transform(row.begin(), row.end(), out.begin(), [](float x) { return num::round_to_bf16(x); });
-  if (first_non_finite(out) >= 0) return false;
-  float clip = absolute_quantile(out, kExportQuantile);
-  clip = clip > kFakeQuantClipFloor ? clip : kFakeQuantClipFloor;
-  float scale = clip / static_cast<float>(kInt6Limit);
-  for (float& w : out) w = fake_quantise_element(w, clip, scale);
-  return true;
-}
-
-Status fake_quantise_rows65(const std::string& name, std::span<const float> values, int64_t rows, int64_t columns,
-                            std::span<float> out) {
-  FAIRWAY_CHECK(values.size() == static_cast<size_t>(rows) * static_cast<size_t>(columns));
-  FAIRWAY_CHECK(out.size() == values.size());
-  for (int64_t r = 0; r < rows; ++r) {
-    size_t begin = static_cast<size_t>(r * columns);
-    size_t length = static_cast<size_t>(columns);
-    if (!fake_quantise_row65(values.subspan(begin, length), out.subspan(begin, length))) {
-      return Error{Errc::kData, name, fmt::format("row {} holds a NaN or an infinity; the training has diverged", r)};
-    }
-  }
-  return {};
 }
 
 }  // namespace fairway::quant

@@ -139,8 +139,9 @@ class CpuExecutor final : public Executor {
                               const float* norm, const float* along, float* d_o, float* dv) override {
     return kernels::exclude_value_backward(shape, dy, o, unit, norm, along, d_o, dv);
   }
-  bool fake_quantise_rows(const float* w, int64_t rows, int64_t columns, float limit, float* out) override {
-    return kernels::fake_quantise_rows(w, rows, columns, limit, out);
+  bool fake_quantise_rows(const float* w, int64_t rows, int64_t columns, ops::FakeForm form,
+                          float* out) override {
+    return kernels::fake_quantise_rows(w, rows, columns, form, out);
   }
 
   void accumulated_mean(const int64_t* acc, int64_t count, float divisor, float* g) override {

@@ -13,6 +13,7 @@
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/newton_schulz.h"
 #include "kernels/executor.h"
+#include "kernels/quantile.h"
 
 namespace fairway::cuda {
 
@@ -171,8 +172,10 @@ class DeviceExecutor final : public kernels::Executor {
     return start(ExcludeValueBackward{dy, o, unit, norm, along, shape.tokens * shape.kv_heads,
                                       shape.heads / shape.kv_heads, shape.head_dim, d_o, dv, failure()});
   }
-  bool fake_quantise_rows(const float* w, int64_t rows, int64_t columns, float limit, float* out) override {
-    return start(FakeQuantiseRows{w, rows, columns, limit, out, failure()});
+  bool fake_quantise_rows(const float* w, int64_t rows, int64_t columns, ops::FakeForm form,
+                          float* out) override {
+    return start(FakeQuantiseRows{w, rows, columns, form, kernels::weight_of_largest(ops::kExportQuantile, columns),
+                                  out, failure()});
   }
 
   void accumulated_mean(const int64_t* acc, int64_t count, float divisor, float* g) override {

@@ -8,7 +8,6 @@
 
 #include "engine/model/orthogonal.h"
 #include "engine/optim/mud.h"
-#include "engine/quant/fake_quantiser.h"
 #include "engine/quant/row_quantiser.h"
 #include "kernels/attention.h"
 #include "kernels/cpu/parallel.h"
@@ -176,11 +175,9 @@ void feature_operations() {
     Rung r("op.fake_quantise");
     constexpr int64_t rows = 19, columns = 200;
     for (const Floats& w : {uniform(rows * columns, 33, 3.0f), uniform(rows * columns, 34, 0.1f)}) {
-      for (auto* quantise : {quant::fake_quantise_row65, quant::fake_quantise_row_max, quant::fake_quantise_row_int8}) {
+      for (auto form : {ops::FakeForm::kInt6Row, ops::FakeForm::kInt6RowMax, ops::FakeForm::kInt8Row}) {
         Floats out(w.size());
-        for (size_t at = 0; at < w.size(); at += columns) {
-          require(quantise(std::span(w).subspan(at, columns), std::span(out).subspan(at, columns)), "op.fake_quantise");
-        }
+        require(kernels::fake_quantise_rows(w.data(), rows, columns, form, out.data()), "op.fake_quantise");
         r.add(out);
       }
     }

@@ -19,6 +19,7 @@
 #include "engine/quant/row_quantiser.h"
 #include "kernels/accumulate.h"
 #include "kernels/attention.h"
+#include "kernels/fake_quantise.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/matmul.h"
@@ -240,7 +241,7 @@ TEST(WorkedExamples, QuantilesAndQuantisedRows) {
   EXPECT_EQ(eight->integers, (std::vector<int8_t>{73, -127, 1, 65}));
   EXPECT_EQ(eight->scale_bits[0], 0x213e);
   Floats seen(4);
-  ASSERT_TRUE(quant::fake_quantise_row65(kX, seen));
+  ASSERT_TRUE(kernels::fake_quantise_rows(kX.data(), 1, 4, ops::FakeForm::kInt6Row, seen.data()));
   expect_bits(seen, {0x1.82p-1f, -0x1.4cp+0f, 0.0f, 0x1.56p-1f});
 }
 

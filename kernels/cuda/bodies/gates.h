@@ -157,13 +157,26 @@ struct ExcludeValueBackward {
   }
 };
 
-/// kernels::fake_quantise_rows: one warp per row.
+/// The two largest of what the lanes of a warp hold, each lane the two largest of its own, in every lane.
+template <class G>
+FAIRWAY_BODY void warp_two_largest(G& g, uint32_t& first, uint32_t& second) {
+  FAIRWAY_UNROLL for (int mask = kWarp / 2; mask > 0; mask /= 2) {
+    const uint32_t other_first = g.shuffle_xor(first, mask), other_second = g.shuffle_xor(second, mask);
+    const uint32_t loser = other_first < first ? other_first : first;
+    second = other_second > second ? other_second : second;
+    second = loser > second ? loser : second;
+    first = other_first > first ? other_first : first;
+  }
+}
+
+/// kernels::fake_quantise_rows: one warp per row. The quantile lies between the two largest magnitudes.
 struct FakeQuantiseRows {
   static constexpr int kThreads = kRowThreads;
   using Shared = NoShared;
   const float* w;
   int64_t rows, n;
-  float limit;
+  ops::FakeForm form;
+  float weight;  ///< kernels::weight_of_largest
   float* out;
   uint32_t* failure;
 
@@ -174,11 +187,21 @@ struct FakeQuantiseRows {
     const int64_t row = g.block() * kRowsPerBlock + g.thread() / kWarp;
     if (row >= rows) return;
     const int lane = g.thread() % kWarp;
-    uint32_t max = 0;
-    if (!row_magnitude(g, w + row * n, n, failure, max)) return;
-    const float step = ops::fake_step(num::float_of(max), limit);
-    for (int64_t c = lane; c < n; c += kWarp)
-      g.store(out + row * n + c, ops::fake_quantised(g.load(w + row * n + c), step));
+    const auto input = [&](int64_t c) { return ops::fake_input(form, g.load(w + row * n + c)); };
+    uint32_t first = 0, second = 0;
+    for (int64_t c = lane; c < n; c += kWarp) {
+      const uint32_t m = num::magnitude_bits(input(c)), loser = m < first ? m : first;
+      second = loser > second ? loser : second;
+      first = m > first ? m : first;
+    }
+    warp_two_largest(g, first, second);
+    if (!finite_in_warp(g, first, failure)) return;
+    const float largest = num::float_of(first);
+    const float reach = ops::clips_at_quantile(form)
+                            ? ops::interpolate_quantile(num::float_of(second), largest, weight)
+                            : largest;
+    const ops::FakeScale scale = ops::fake_scale(form, reach);
+    for (int64_t c = lane; c < n; c += kWarp) g.store(out + row * n + c, ops::fake_quantised(input(c), scale));
   }
 };
 

@@ -3,7 +3,7 @@
 
 #include <cstdlib>
 
-#include "engine/quant/row_quantiser.h"
+#include "kernels/fake_quantise.h"
 #include "tests/engine/model/reference.h"
 #include "tests/engine/model/small_model.h"
 
@@ -120,7 +120,7 @@ TEST(FakeQuantisation, TrainingSeesTheQuantisedMatricesAndPassesTheirGradientStr
   for (auto& p : model.parameters()) {
     if (p->group() != model::Group::kMatrix) continue;
     std::vector<float> seen(p->values().size());
-    ASSERT_TRUE(quant::fake_quantise_rows65(p->name(), std::as_const(*p).values(), p->rows(), p->columns(), seen));
+    ASSERT_TRUE(kernels::fake_quantise_rows(p->value(), p->rows(), p->columns(), ops::FakeForm::kInt6Row, seen.data()));
     parameters[p->name()] = r.leaf(p->rows(), p->columns(), seen.data());
   }
   compare(model, sample, r, parameters, 4e-3, 2e-3, "fake quantisation");

@@ -9,6 +9,7 @@
 
 #include "engine/base/endian.h"
 #include "engine/base/sha256.h"
+#include "kernels/fake_quantise.h"
 #include "tests/engine/quant/state_dicts.h"
 
 namespace fairway::quant {
@@ -36,6 +37,12 @@ std::vector<float> random_row(uint64_t seed, int64_t count, float deviation) {
 }
 
 float half(float x) { return num::from_fp16_bits(num::to_fp16_bits(x)); }
+
+/// PR 65's fake quantiser on `rows` rows.
+bool fake_quantised(const std::vector<float>& w, int64_t rows, std::vector<float>& out) {
+  const int64_t columns = static_cast<int64_t>(w.size()) / rows;
+  return kernels::fake_quantise_rows(w.data(), rows, columns, ops::FakeForm::kInt6Row, out.data());
+}
 
 TEST(QuantilePosition, ForRowsOf512ItIsThePublishedNumber) {
   QuantilePosition position = quantile_position(kExportQuantile, 512);
@@ -182,9 +189,7 @@ TEST(QuantiseRows, NonFiniteInputAndOverflowingScalesAreErrorsThatNameTheTensor)
       EXPECT_NE(result.error().what.find("element " + std::to_string(place) + " "), std::string::npos)
           << result.error().what;
       std::vector<float> out(values.size());
-      Status fake = fake_quantise_rows65("blocks.3.attn.c_q.weight", values, 2, 20, out);
-      ASSERT_FALSE(fake);
-      EXPECT_EQ(fake.error().where, "blocks.3.attn.c_q.weight");
+      EXPECT_FALSE(fake_quantised(values, 2, out));
     }
   }
   std::vector<float> huge(8, 3e6f);  // 3e6 / 31 > 65519
@@ -197,7 +202,7 @@ TEST(FakeQuantiser, FollowsTheStatedOrderOnAnIndependentText) {
   for (uint64_t seed = 0; seed < 50; ++seed) {
     std::vector<float> row = random_row(seed, 512, 0.04f);
     std::vector<float> out(row.size());
-    ASSERT_TRUE(fake_quantise_row65(row, out));
+    ASSERT_TRUE(fake_quantised(row, 1, out));
     std::vector<float> w(row.size());
     for (size_t i = 0; i < row.size(); ++i) w[i] = num::round_to_bf16(row[i]);
     float clip = std::max(quantile_by_sorting(w, 0.9999984f), 1e-8f);
@@ -213,7 +218,7 @@ TEST(FakeQuantiser, FollowsTheStatedOrderOnAnIndependentText) {
 TEST(FakeQuantiser, AFixedMatrixHasTheRecordedDigest) {
   std::vector<float> values = random_row(77, 64 * 512, 0.05f);
   std::vector<float> out(values.size());
-  ASSERT_TRUE(fake_quantise_rows65("w", values, 64, 512, out));
+  ASSERT_TRUE(fake_quantised(values, 64, out));
   Sha256 digest;
   for (float x : out) {
     std::byte raw[4];
@@ -226,7 +231,7 @@ TEST(FakeQuantiser, AFixedMatrixHasTheRecordedDigest) {
 TEST(FakeQuantiser, HasNoScaleFloorUnlikeTheExport) {
   std::vector<float> row = random_row(3, 512, 0.01f);
   std::vector<float> out(row.size());
-  ASSERT_TRUE(fake_quantise_row65(row, out));
+  ASSERT_TRUE(fake_quantised(row, 1, out));
   // The largest value survives up to rounding; the export's step of 1/31 would turn the whole row into 0 and +-1 steps.
   std::vector<float> levels(out);
   std::sort(levels.begin(), levels.end());
@@ -239,18 +244,18 @@ TEST(FakeQuantiser, HasNoScaleFloorUnlikeTheExport) {
 TEST(FakeQuantiser, ZeroRowsStayZeroAndTinyOnesHitTheClipFloor) {
   std::vector<float> row(64, 0.0f);
   std::vector<float> out(64, 1.0f);
-  ASSERT_TRUE(fake_quantise_row65(row, out));
+  ASSERT_TRUE(fake_quantised(row, 1, out));
   EXPECT_TRUE(std::all_of(out.begin(), out.end(), [](float x) { return x == 0.0f; }));
   row[5] = 1e-11f;  // far below half a step of 1e-8 / 31
-  ASSERT_TRUE(fake_quantise_row65(row, out));
+  ASSERT_TRUE(fake_quantised(row, 1, out));
   EXPECT_EQ(out[5], 0.0f);
 }
 
 TEST(FakeQuantiser, MayWorkInPlace) {
   std::vector<float> row = random_row(9, 1536, 0.05f);
   std::vector<float> out(row.size());
-  ASSERT_TRUE(fake_quantise_row65(row, out));
-  ASSERT_TRUE(fake_quantise_row65(row, row));
+  ASSERT_TRUE(fake_quantised(row, 1, out));
+  ASSERT_TRUE(fake_quantised(row, 1, row));
   EXPECT_TRUE(same_bits(row, out));
 }
 

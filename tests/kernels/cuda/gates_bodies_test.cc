@@ -6,6 +6,7 @@
 #include "kernels/exclusive_attention.h"
 #include "kernels/fake_quantise.h"
 #include "kernels/gates.h"
+#include "kernels/quantile.h"
 #include "kernels/smear.h"
 #include "simulated_launch.h"
 
@@ -90,21 +91,42 @@ TEST(DeviceGates, WhatIsNotFiniteIsReported) {
                            s.output(y), flag});
     EXPECT_EQ(failure[0], static_cast<uint32_t>(kNotFinite));
     failure[0] = 0;
-    launch(s, FakeQuantiseRows{bad == 0 ? o.data() : v.data(), 2, 20, 31.0f, s.output(out), flag});
+    launch(s, FakeQuantiseRows{bad == 0 ? o.data() : v.data(), 2, 20, ops::FakeForm::kInt8Row,
+                               kernels::weight_of_largest(ops::kExportQuantile, 20), s.output(out), flag});
     EXPECT_EQ(failure[0], static_cast<uint32_t>(kNotFinite));
   }
 }
 
 TEST(DeviceGates, FakeQuantisationGivesTheBitsOfTheCpu) {
-  for (auto [rows, n] : {std::array<int64_t, 2>{1, 1}, {9, 70}, {10, 512}}) {
+  for (auto [rows, n] : {std::array<int64_t, 2>{1, 1}, {3, 2}, {9, 70}, {10, 512}, {2, 5000}}) {
     Floats w = test::student_t3(static_cast<size_t>(rows * n), 12), out(w.size()), expected(w.size());
-    std::fill_n(w.begin(), n, 0.0f);
+    if (rows > 1) std::fill_n(w.begin(), n, 0.0f);
+    if (rows > 2) std::fill_n(w.begin() + n, n, 0x1.8p-140f);
+    if (rows > 3) w[static_cast<size_t>(2 * n)] = w[static_cast<size_t>(3 * n - 1)] = -1e9f;  // the largest twice
+    for (float& x : std::span(w).last(static_cast<size_t>(n))) x *= 0x1p-8f;                  // below every floor
+    for (auto form : {ops::FakeForm::kInt6Row, ops::FakeForm::kInt6RowMax, ops::FakeForm::kInt8Row}) {
+      std::vector<uint32_t> failure(1, 0);
+      Simulation s(13);
+      launch(s, FakeQuantiseRows{s.input(w), rows, n, form, kernels::weight_of_largest(ops::kExportQuantile, n),
+                                 s.output(out), s.inout(failure)});
+      ASSERT_TRUE(kernels::fake_quantise_rows(w.data(), rows, n, form, expected.data()));
+      EXPECT_TRUE(test::same_bits(expected, out)) << rows << " x " << n << " form " << static_cast<int>(form);
+      EXPECT_EQ(failure[0], 0u);
+    }
+  }
+}
+
+TEST(DeviceGates, AWeightThatIsInfiniteInBfloat16IsReported) {
+  Floats w(40, 1.0f), out(40);
+  w[33] = 0x1.fffffep+127f;
+  for (auto form : {ops::FakeForm::kInt6Row, ops::FakeForm::kInt8Row}) {
     std::vector<uint32_t> failure(1, 0);
-    Simulation s(13);
-    launch(s, FakeQuantiseRows{s.input(w), rows, n, 31.0f, s.output(out), s.inout(failure)});
-    ASSERT_TRUE(kernels::fake_quantise_rows(w.data(), rows, n, 31.0f, expected.data()));
-    EXPECT_TRUE(test::same_bits(expected, out));
-    EXPECT_EQ(failure[0], 0u);
+    Simulation s(14);
+    launch(s, FakeQuantiseRows{s.input(w), 1, 40, form, kernels::weight_of_largest(ops::kExportQuantile, 40),
+                               s.output(out), s.inout(failure)});
+    const bool usable = kernels::fake_quantise_rows(w.data(), 1, 40, form, out.data());
+    EXPECT_EQ(usable, form == ops::FakeForm::kInt8Row);
+    EXPECT_EQ(failure[0], usable ? 0u : static_cast<uint32_t>(kNotFinite));
   }
 }
 
