@@ -94,6 +94,11 @@ class Executor {
                                        int64_t length, int64_t n, float* dx) = 0;
   virtual void smear_gate_terms(const float* dy, const float* x, const float* s, bool raises_previous, int64_t tokens,
                                 int64_t length, int64_t n, float* terms) = 0;
+  [[nodiscard]] virtual bool smear_tokens(const float* x, const float* w, const float* b, int64_t tokens,
+                                          int64_t length, int64_t n, float* gate, float* y) = 0;
+  [[nodiscard]] virtual bool smear_tokens_backward(const float* dy, const float* x, const float* w, const float* gate,
+                                                   int64_t tokens, int64_t length, int64_t n, float* dz, float* terms,
+                                                   float* dx) = 0;
   [[nodiscard]] virtual bool exclude_value(const ExclusiveShape& shape, const float* o, const float* v, float* unit,
                                            float* norm, float* along, float* y) = 0;
   [[nodiscard]] virtual bool exclude_value_backward(const ExclusiveShape& shape, const float* dy, const float* o,

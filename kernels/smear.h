@@ -21,8 +21,9 @@ void smear_gate_terms(const float* dy, const float* x, const float* s, bool rais
 /// y must not alias x. False if a value is not finite.
 [[nodiscard]] bool smear_tokens(const float* x, const float* w, float b, int64_t tokens, int64_t length, int64_t n, float* gate, float* y);
 
-/// dz[t] = gradient of the gate before the sigmoid; dx. False if a value is not finite.
+/// dz[t] = gradient of the gate before the sigmoid; terms (tokens, ops::kSmearChannels) = dz x, those of w; dx. False if a value is not
+/// finite.
 [[nodiscard]] bool smear_tokens_backward(const float* dy, const float* x, const float* w, const float* gate, int64_t tokens, int64_t length,
-                                         int64_t n, float* dz, float* dx);
+                                         int64_t n, float* dz, float* terms, float* dx);
 
 }  // namespace fairway::kernels

@@ -131,6 +131,14 @@ class CpuExecutor final : public Executor {
                         int64_t length, int64_t n, float* terms) override {
     kernels::smear_gate_terms(dy, x, s, raises_previous, tokens, length, n, terms);
   }
+  bool smear_tokens(const float* x, const float* w, const float* b, int64_t tokens, int64_t length, int64_t n,
+                    float* gate, float* y) override {
+    return kernels::smear_tokens(x, w, *b, tokens, length, n, gate, y);
+  }
+  bool smear_tokens_backward(const float* dy, const float* x, const float* w, const float* gate, int64_t tokens,
+                             int64_t length, int64_t n, float* dz, float* terms, float* dx) override {
+    return kernels::smear_tokens_backward(dy, x, w, gate, tokens, length, n, dz, terms, dx);
+  }
   bool exclude_value(const ExclusiveShape& shape, const float* o, const float* v, float* unit, float* norm,
                      float* along, float* y) override {
     return kernels::exclude_value(shape, o, v, unit, norm, along, y);

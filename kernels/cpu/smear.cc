@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/dispatch.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/ops/elementwise.h"
 #include "kernels/ops/sigmoid_gate.h"
 #include "kernels/ops/smear.h"
 
@@ -62,29 +63,30 @@ bool smear_tokens(const float* x, const float* w, float b, int64_t tokens, int64
       const float* row = x + t * n;
       float dot = 0.0f;
       if (!table().row_dot(w, row, ops::kSmearChannels, &dot, 0, 1)) ok = false;
-      gate[t] = num::sigmoid(dot + b);
-      const float carry = ops::kSmearReach * gate[t];
+      gate[t] = ops::head_gate(dot, b);
+      const float carry = ops::smear_reach(gate[t]);
       const bool first = t % length == 0;
-      for (int64_t c = 0; c < n; ++c) y[t * n + c] = first ? row[c] : row[c] + carry * row[c - n];
+      for (int64_t c = 0; c < n; ++c) y[t * n + c] = first ? row[c] : ops::add_scaled(row[c], carry, row[c - n]);
     }
   });
   return ok;
 }
 
 bool smear_tokens_backward(const float* dy, const float* x, const float* w, const float* gate, int64_t tokens, int64_t length, int64_t n,
-                           float* dz, float* dx) {
+                           float* dz, float* terms, float* dx) {
   std::atomic<bool> ok{true};
   parallel_ranges(tokens, kTokens, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const float* row = dy + t * n;
       float dot = 0.0f;
       if (t % length != 0 && !table().row_dot(row, x + (t - 1) * n, n, &dot, 0, 1)) ok = false;
-      dz[t] = ops::sigmoid_gradient(ops::kSmearReach * dot, gate[t]);
+      dz[t] = ops::sigmoid_gradient(ops::smear_reach(dot), gate[t]);
+      for (int64_t c = 0; c < ops::kSmearChannels; ++c) terms[t * ops::kSmearChannels + c] = ops::product_term(dz[t], x[t * n + c]);
       const bool last = t % length == length - 1;
-      const float carry = last ? 0.0f : ops::kSmearReach * gate[t + 1];
+      const float carry = last ? 0.0f : ops::smear_reach(gate[t + 1]);
       for (int64_t c = 0; c < n; ++c) {
-        const float through = last ? row[c] : row[c] + carry * row[c + n];
-        dx[t * n + c] = c < ops::kSmearChannels ? through + dz[t] * w[c] : through;
+        const float through = last ? row[c] : ops::add_scaled(row[c], carry, row[c + n]);
+        dx[t * n + c] = c < ops::kSmearChannels ? ops::add_scaled(through, dz[t], w[c]) : through;
       }
     }
   });

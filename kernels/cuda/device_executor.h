@@ -162,6 +162,14 @@ class DeviceExecutor final : public kernels::Executor {
                         int64_t length, int64_t n, float* terms) override {
     elements(tokens * n, SmearGateTerms{dy, x, s, raises_previous, length, n, terms});
   }
+  bool smear_tokens(const float* x, const float* w, const float* b, int64_t tokens, int64_t length, int64_t n,
+                    float* gate, float* y) override {
+    return start(SmearTokens{x, w, b, tokens, length, n, gate, y, failure()});
+  }
+  bool smear_tokens_backward(const float* dy, const float* x, const float* w, const float* gate, int64_t tokens,
+                             int64_t length, int64_t n, float* dz, float* terms, float* dx) override {
+    return start(SmearTokensBackward{dy, x, w, gate, tokens, length, n, dz, terms, dx, failure()});
+  }
   bool exclude_value(const kernels::ExclusiveShape& shape, const float* o, const float* v, float* unit, float* norm,
                      float* along, float* y) override {
     return start(ExcludeValue{o, v, shape.tokens * shape.kv_heads, shape.heads / shape.kv_heads, shape.head_dim, unit,

@@ -11,6 +11,8 @@ template void start(Device&, const Elements<SmearChannels<true>>&);
 template void start(Device&, const Elements<SmearGateTerms>&);
 template void start(Device&, const Elements<HeadGates>&);
 template void start(Device&, const Elements<SigmoidGradient>&);
+template void start(Device&, const SmearTokens&);
+template void start(Device&, const SmearTokensBackward&);
 template void start(Device&, const ExcludeValue&);
 template void start(Device&, const ExcludeValueBackward&);
 template void start(Device&, const FakeQuantiseRows&);

@@ -191,7 +191,7 @@ void feature_operations() {
   }
   {
     Rung r("op.smear");
-    Floats s(n), rest(n), per_token(tokens), dz(tokens);
+    Floats s(n), rest(n), per_token(tokens), dz(tokens), terms(static_cast<size_t>(tokens * ops::kSmearChannels));
     for (size_t c = 0; c < n; ++c) {
       s[c] = num::sigmoid(gate[c]);
       rest[c] = 1.0f - s[c];
@@ -203,7 +203,8 @@ void feature_operations() {
     kernels::smear_gate_terms(dy.data(), x.data(), s.data(), true, tokens, length, n, dx.data());
     r.add(dx);
     require(kernels::smear_tokens(x.data(), gate.data(), -2.0f, tokens, length, n, per_token.data(), y.data()), "op.smear");
-    require(kernels::smear_tokens_backward(dy.data(), x.data(), gate.data(), per_token.data(), tokens, length, n, dz.data(), dx.data()),
+    require(kernels::smear_tokens_backward(dy.data(), x.data(), gate.data(), per_token.data(), tokens, length, n, dz.data(), terms.data(),
+                                           dx.data()),
             "op.smear");
     r.add(y);
     r.add(dz);

@@ -1,8 +1,6 @@
 #include "engine/model/ops/smear_gate.h"
 
-#include "kernels/accumulate.h"
 #include "kernels/ops/smear.h"
-#include "kernels/smear.h"
 
 namespace fairway::model {
 
@@ -35,9 +33,9 @@ Status SmearGate::backward(Tape& tape) {
 
 Status TokenSmearGate::forward(Tape& tape) {
   const Batch& b = tape.batch();
-  gate_.resize(static_cast<size_t>(b.tokens()));
-  if (!kernels::smear_tokens(tape.data(in_), weight_.value(), bias_.value()[0], b.tokens(), b.length, tape.width(in_), gate_.data(),
-                             tape.data(out_))) {
+  tape.resize(gate_, b.tokens());
+  if (!tape.executor().smear_tokens(tape.data(in_), weight_.data(), bias_.data(), b.tokens(), b.length, tape.width(in_), gate_.data(),
+                                    tape.data(out_))) {
     return bad_value(kNotFinite);
   }
   return {};
@@ -47,17 +45,16 @@ Status TokenSmearGate::backward(Tape& tape) {
   const Batch& b = tape.batch();
   const int64_t tokens = b.tokens(), n = tape.width(in_), channels = ops::kSmearChannels;
   const float *dy = tape.gradient(out_), *x = tape.data(in_);
-  dz_.resize(static_cast<size_t>(tokens));
+  tape.resize(dz_, tokens);
+  tape.resize(terms_, tokens * channels);
   FAIRWAY_TRY(tape.contribute(in_, [&](float* dx) -> Status {
-    if (!kernels::smear_tokens_backward(dy, x, weight_.value(), gate_.data(), tokens, b.length, n, dz_.data(), dx)) return bad_value(kNotFinite);
+    if (!tape.executor().smear_tokens_backward(dy, x, weight_.data(), gate_.data(), tokens, b.length, n, dz_.data(), terms_.data(), dx)) {
+      return bad_value(kNotFinite);
+    }
     return {};
   }));
-  terms_.resize(static_cast<size_t>(tokens * channels));
-  for (int64_t t = 0; t < tokens; ++t) {
-    for (int64_t c = 0; c < channels; ++c) terms_.data()[t * channels + c] = dz_.data()[t] * x[t * n + c];
-  }
-  if (!kernels::accumulate_rows(terms_.data(), tokens, channels, b.term_limit, weight_.gradient()) ||
-      !kernels::accumulate_rows(dz_.data(), tokens, 1, b.term_limit, bias_.gradient())) {
+  if (!tape.executor().accumulate_rows(terms_.data(), tokens, channels, b.term_limit, weight_.gradient()) ||
+      !tape.executor().accumulate_rows(dz_.data(), tokens, 1, b.term_limit, bias_.gradient())) {
     return bad_value(kGradientTooLarge);
   }
   tape.release_gradient(out_);

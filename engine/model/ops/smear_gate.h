@@ -29,6 +29,7 @@ class TokenSmearGate : public Op {
       : Op(weight.name()), weight_(weight), bias_(bias), in_(in), out_(out) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   Parameter &weight_, &bias_;

@@ -11,7 +11,7 @@
 
 namespace fairway::cuda {
 
-/// kernels::sigmoid_gates. An Element of Elements, like all before ExcludeValue.
+/// kernels::sigmoid_gates. An Element of Elements, like all before SmearTokens.
 struct SigmoidGates {
   const float* z;
   float *s, *rest;
@@ -70,6 +70,67 @@ struct SigmoidGradient {
   template <class G>
   FAIRWAY_BODY void operator()(G& g, int64_t i) const {
     g.store(dz + i, ops::sigmoid_gradient(g.load(dz + i), g.load(gate + i)));
+  }
+};
+
+/// kernels::smear_tokens: one warp per token.
+struct SmearTokens {
+  static constexpr int kThreads = kRowThreads;
+  using Shared = NoShared;
+  const float *x, *w, *b;
+  int64_t tokens, length, n;
+  float *gate, *y;
+  uint32_t* failure;
+
+  FAIRWAY_HD_MEMBER int64_t blocks() const { return row_blocks(tokens); }
+
+  template <class G>
+  FAIRWAY_BODY void operator()(G& g) const {
+    const int64_t t = g.block() * kRowsPerBlock + g.thread() / kWarp;
+    if (t >= tokens) return;
+    const int lane = g.thread() % kWarp;
+    const float* row = x + t * n;
+    float dot = 0.0f;
+    if (!warp_dot(g, w, row, ops::kSmearChannels, failure, dot)) return;
+    const float open = ops::head_gate(dot, g.load(b)), carry = ops::smear_reach(open);
+    if (lane == 0) g.store(gate + t, open);
+    const bool first = t % length == 0;
+    for (int64_t c = lane; c < n; c += kWarp) {
+      const float own = g.load(row + c);
+      g.store(y + t * n + c, first ? own : ops::add_scaled(own, carry, g.load(row + c - n)));
+    }
+  }
+};
+
+/// kernels::smear_tokens_backward: one warp per token.
+struct SmearTokensBackward {
+  static constexpr int kThreads = kRowThreads;
+  using Shared = NoShared;
+  const float *dy, *x, *w, *gate;
+  int64_t tokens, length, n;
+  float *dz, *terms, *dx;
+  uint32_t* failure;
+
+  FAIRWAY_HD_MEMBER int64_t blocks() const { return row_blocks(tokens); }
+
+  template <class G>
+  FAIRWAY_BODY void operator()(G& g) const {
+    const int64_t t = g.block() * kRowsPerBlock + g.thread() / kWarp;
+    if (t >= tokens) return;
+    const int lane = g.thread() % kWarp;
+    const float* row = dy + t * n;
+    float dot = 0.0f;
+    if (t % length != 0 && !warp_dot(g, row, x + (t - 1) * n, n, failure, dot)) return;
+    const float of_gate = ops::sigmoid_gradient(ops::smear_reach(dot), g.load(gate + t));
+    if (lane == 0) g.store(dz + t, of_gate);
+    if (lane < ops::kSmearChannels)
+      g.store(terms + t * ops::kSmearChannels + lane, ops::product_term(of_gate, g.load(x + t * n + lane)));
+    const bool last = t % length == length - 1;
+    const float carry = last ? 0.0f : ops::smear_reach(g.load(gate + t + 1));
+    for (int64_t c = lane; c < n; c += kWarp) {
+      const float own = g.load(row + c), through = last ? own : ops::add_scaled(own, carry, g.load(row + c + n));
+      g.store(dx + t * n + c, c < ops::kSmearChannels ? ops::add_scaled(through, of_gate, g.load(w + c)) : through);
+    }
   }
 };
 

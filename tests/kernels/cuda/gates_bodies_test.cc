@@ -48,6 +48,30 @@ TEST(DeviceGates, SmearAndHeadGatesGiveTheBitsOfTheCpu) {
   same("sigmoid backward", [&](float* out) { return SigmoidGradient{in, out}; });
 }
 
+TEST(DeviceGates, TheGateOfATokenGivesTheBitsOfTheCpu) {
+  for (auto [tokens, length, n] : {std::array<int64_t, 3>{1, 1, 12}, {15, 5, 37}, {20, 20, 128}}) {
+    const size_t count = static_cast<size_t>(tokens * n), rows = static_cast<size_t>(tokens);
+    const Floats x = test::student_t3(count, 15), dy = test::gaussian(count, 16), w = test::gaussian(12, 17),
+                 b = test::gaussian(1, 18);
+    Floats gate(rows), y(count), dz(rows), terms(rows * 12), dx(count);
+    Floats egate = gate, ey = y, edz = dz, eterms = terms, edx = dx;
+    ASSERT_TRUE(kernels::smear_tokens(x.data(), w.data(), b[0], tokens, length, n, egate.data(), ey.data()));
+    ASSERT_TRUE(kernels::smear_tokens_backward(dy.data(), x.data(), w.data(), egate.data(), tokens, length, n,
+                                               edz.data(), eterms.data(), edx.data()));
+    std::vector<uint32_t> failure(1, 0);
+    Simulation s(19);
+    uint32_t* flag = s.inout(failure);
+    const float *in = s.input(x), *weights = s.input(w);
+    launch(s, SmearTokens{in, weights, s.input(b), tokens, length, n, s.output(gate), s.output(y), flag});
+    EXPECT_TRUE(test::same_bits(egate, gate) && test::same_bits(ey, y)) << tokens;
+    launch(s, SmearTokensBackward{s.input(dy), in, weights, gate.data(), tokens, length, n, s.output(dz),
+                                  s.output(terms), s.output(dx), flag});
+    EXPECT_TRUE(test::same_bits(edz, dz) && test::same_bits(eterms, terms)) << tokens;
+    EXPECT_TRUE(test::same_bits(edx, dx)) << tokens;
+    EXPECT_EQ(failure[0], 0u);
+  }
+}
+
 TEST(DeviceGates, ExclusiveAttentionGivesTheBitsOfTheCpu) {
   for (auto [tokens, heads, kv_heads, n] :
        {std::array<int64_t, 4>{1, 1, 1, 1}, {7, 4, 2, 64}, {5, 6, 1, 33}, {3, 2, 2, 100}}) {
