@@ -13,6 +13,9 @@ void mix(const float* x, const float* x0, const float* m0, const float* m1, int6
 /// y = x + s * a, s per channel.
 void scaled_add(const float* x, const float* s, const float* a, int64_t rows, int64_t n, float* y);
 
+/// Per channel, a = factor * rate: step = |a|, rest = 1 - step, slope = the derivative of step by the rate.
+void interpolation_rates(const float* rate, float factor, int64_t n, float* step, float* rest, float* slope);
+
 /// y = x + a * (u - x), a per channel.
 void interpolate(const float* x, const float* a, const float* u, int64_t rows, int64_t n, float* y);
 

@@ -107,6 +107,17 @@ class Executor {
   [[nodiscard]] virtual bool fake_quantise_rows(const float* w, int64_t rows, int64_t columns, ops::FakeForm form,
                                                 float* out) = 0;
 
+  // kernels/unit_vectors.h, kernels/elementwise.h
+  [[nodiscard]] virtual bool unit_rows(const float* x, int64_t rows, int64_t n, float* y, float* norm) = 0;
+  [[nodiscard]] virtual bool unit_rows_backward(const float* dy, const float* y, const float* norm, int64_t rows,
+                                                int64_t n, float* dx) = 0;
+  [[nodiscard]] virtual bool unit_columns(float* x, int64_t rows, int64_t n) = 0;
+  virtual void interpolation_rates(const float* rate, float factor, int64_t n, float* step, float* rest,
+                                   float* slope) = 0;
+  virtual void interpolate(const float* x, const float* a, const float* u, int64_t rows, int64_t n, float* y) = 0;
+  virtual void scaled_difference(const float* u, const float* x, const float* s, int64_t rows, int64_t n,
+                                 float* y) = 0;
+
   // kernels/optimizers.h, kernels/newton_schulz.h; gradients and weights
   virtual void accumulated_mean(const int64_t* acc, int64_t count, float divisor, float* g) = 0;
   virtual void round_to_bf16(float* x, int64_t count) = 0;

@@ -5,8 +5,8 @@
 
 namespace fairway::kernels {
 
-/// norm[row] = max(sqrt(dot(x, x)), 1e-12), y = x / norm per row of n <= 16,384 values. y may be x. False if not
-/// finite.
+/// norm[row] = max(sqrt(dot(x, x)), 1e-12), y = x / norm per row of n <= 16,384 values. y may be x; norm may be
+/// null. False if not finite.
 [[nodiscard]] bool unit_rows(const float* x, int64_t rows, int64_t n, float* y, float* norm);
 
 /// dx = (dy - dot(dy, y) y) / norm; dy / norm where the norm was clamped. dx may be dy. False if not finite.

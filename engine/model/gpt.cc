@@ -37,8 +37,9 @@ int64_t Gpt::parameter_count() const {
 }
 
 void Gpt::initialise(uint64_t seed) {
+  FAIRWAY_CHECK(tape_.executor().memory() == nullptr);
   draw_initial_values(parameters_, seed);
-  for (auto& p : parameters_) FAIRWAY_CHECK(static_cast<bool>(normalise_vectors(*p)));
+  for (auto& p : parameters_) FAIRWAY_CHECK(static_cast<bool>(normalise_vectors(tape_.executor(), *p)));
 }
 
 Status Gpt::use(kernels::Executor& executor) {

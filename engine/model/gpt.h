@@ -32,7 +32,7 @@ class Gpt {
   int64_t parameter_count() const;
 
   /// Every parameter as specified (NUMERICS.md, "Initial values"), from Philox streams named after the tensors; matrices on the
-  /// hypersphere are brought there.
+  /// hypersphere are brought there. While the model is the CPU's.
   void initialise(uint64_t seed);
 
   Tape& tape() { return tape_; }

@@ -6,8 +6,8 @@
 
 namespace fairway::model {
 
-/// Divides the vectors that the parameter's `unit_vectors()` names by their lengths and rounds to its storage; a zero
-/// vector stays zero. Errors: a value is not finite.
-[[nodiscard]] Status normalise_vectors(Parameter& parameter);
+/// Divides the vectors that the parameter's `unit_vectors()` names by their lengths and rounds to its storage, where
+/// `executor`, the parameter's, computes; a zero vector stays zero. Errors: a value is not finite.
+[[nodiscard]] Status normalise_vectors(kernels::Executor& executor, Parameter& parameter);
 
 }  // namespace fairway::model

@@ -136,7 +136,7 @@ Status Optimizer::update(int64_t step, double multiplier) {
     if (s.parameter->group() != Group::kMatrix) adam(s, step, multiplier);
     if (!executor_->all_finite(s.parameter->data(), s.parameter->count())) return not_finite(s);
     s.parameter->changed();
-    FAIRWAY_TRY(model::normalise_vectors(*s.parameter));
+    FAIRWAY_TRY(model::normalise_vectors(*executor_, *s.parameter));
   }
   if (!executor_->sound()) {
     // A device tells late: whose value it was is asked again, one by one.

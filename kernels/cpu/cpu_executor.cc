@@ -8,6 +8,7 @@
 #include "kernels/optimizers.h"
 #include "kernels/rows.h"
 #include "kernels/smear.h"
+#include "kernels/unit_vectors.h"
 
 namespace fairway::kernels {
 namespace {
@@ -150,6 +151,25 @@ class CpuExecutor final : public Executor {
   bool fake_quantise_rows(const float* w, int64_t rows, int64_t columns, ops::FakeForm form,
                           float* out) override {
     return kernels::fake_quantise_rows(w, rows, columns, form, out);
+  }
+
+  bool unit_rows(const float* x, int64_t rows, int64_t n, float* y, float* norm) override {
+    return kernels::unit_rows(x, rows, n, y, norm);
+  }
+  bool unit_rows_backward(const float* dy, const float* y, const float* norm, int64_t rows, int64_t n,
+                          float* dx) override {
+    return kernels::unit_rows_backward(dy, y, norm, rows, n, dx);
+  }
+  bool unit_columns(float* x, int64_t rows, int64_t n) override { return kernels::unit_columns(x, rows, n); }
+  void interpolation_rates(const float* rate, float factor, int64_t n, float* step, float* rest,
+                           float* slope) override {
+    kernels::interpolation_rates(rate, factor, n, step, rest, slope);
+  }
+  void interpolate(const float* x, const float* a, const float* u, int64_t rows, int64_t n, float* y) override {
+    kernels::interpolate(x, a, u, rows, n, y);
+  }
+  void scaled_difference(const float* u, const float* x, const float* s, int64_t rows, int64_t n, float* y) override {
+    kernels::scaled_difference(u, x, s, rows, n, y);
   }
 
   void accumulated_mean(const int64_t* acc, int64_t count, float divisor, float* g) override {

@@ -8,6 +8,7 @@
 #include "kernels/num/half.h"
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/rope.h"
+#include "kernels/ops/sigmoid_gate.h"
 
 namespace fairway::kernels {
 namespace {
@@ -38,10 +39,19 @@ void scaled_add(const float* x, const float* s, const float* a, int64_t rows, in
   });
 }
 
+void interpolation_rates(const float* rate, float factor, int64_t n, float* step, float* rest, float* slope) {
+  for (int64_t c = 0; c < n; ++c) {
+    const float a = ops::scaled(rate[c], factor);
+    step[c] = ops::step_size(a);
+    rest[c] = ops::complement(step[c]);
+    slope[c] = ops::step_slope(a, factor);
+  }
+}
+
 void interpolate(const float* x, const float* a, const float* u, int64_t rows, int64_t n, float* y) {
   over_rows(rows, n, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      for (int64_t c = 0; c < n; ++c) y[r * n + c] = x[r * n + c] + a[c] * (u[r * n + c] - x[r * n + c]);
+      for (int64_t c = 0; c < n; ++c) y[r * n + c] = ops::interpolated(x[r * n + c], a[c], u[r * n + c]);
     }
   });
 }
@@ -49,7 +59,7 @@ void interpolate(const float* x, const float* a, const float* u, int64_t rows, i
 void scaled_difference(const float* u, const float* x, const float* s, int64_t rows, int64_t n, float* y) {
   over_rows(rows, n, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      for (int64_t c = 0; c < n; ++c) y[r * n + c] = s[c] * (u[r * n + c] - x[r * n + c]);
+      for (int64_t c = 0; c < n; ++c) y[r * n + c] = ops::scaled_difference(u[r * n + c], x[r * n + c], s[c]);
     }
   });
 }

@@ -6,6 +6,7 @@
 #include "kernels/check.h"
 #include "kernels/cpu/dispatch.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/wide_form.h"
 #include "kernels/ops/exclusive_attention.h"
 #include "kernels/ops/rms_norm.h"
 
@@ -23,8 +24,9 @@ bool unit_rows(const float* x, int64_t rows, int64_t n, float* y, float* norm) {
     for (int64_t r = begin; r < end; ++r) {
       float square = 0.0f;
       if (!table().row_dot(x + r * n, x + r * n, n, &square, 0, 1)) ok = false;
-      norm[r] = ops::value_norm(square);
-      for (int64_t c = 0; c < n; ++c) y[r * n + c] = x[r * n + c] / norm[r];
+      const float length = ops::value_norm(square);
+      if (norm != nullptr) norm[r] = length;
+      for (int64_t c = 0; c < n; ++c) y[r * n + c] = ops::unit_value(x[r * n + c], length);
     }
   });
   return ok;
@@ -44,14 +46,10 @@ bool unit_rows_backward(const float* dy, const float* y, const float* norm, int6
 }
 
 bool unit_columns(float* x, int64_t rows, int64_t n) {
-  Buffer<float> turned(static_cast<size_t>(rows * n)), norm(static_cast<size_t>(n));
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < n; ++c) turned.data()[c * rows + r] = x[r * n + c];
-  }
-  if (!unit_rows(turned.data(), n, rows, turned.data(), norm.data())) return false;
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < n; ++c) x[r * n + c] = turned.data()[c * rows + r];
-  }
+  Buffer<float> turned(static_cast<size_t>(rows * n));
+  transpose(x, rows, n, turned.data());
+  if (!unit_rows(turned.data(), n, rows, turned.data(), nullptr)) return false;
+  transpose(turned.data(), n, rows, x);
   return true;
 }
 

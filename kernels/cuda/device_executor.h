@@ -10,6 +10,8 @@
 #include "kernels/cuda/bodies/elementwise.h"
 #include "kernels/cuda/bodies/gates.h"
 #include "kernels/cuda/bodies/rows.h"
+#include "kernels/cuda/bodies/turn.h"
+#include "kernels/cuda/bodies/unit_vectors.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/newton_schulz.h"
 #include "kernels/executor.h"
@@ -27,6 +29,7 @@ class DeviceExecutor final : public kernels::Executor {
         attention_(queue_),
         newton_schulz_(queue_),
         maxima_(queue_, "column maxima"),
+        turned_(queue_, "turned matrices of unit columns"),
         squares_(queue_, "row sums of squares"),
         total_(queue_, "a sum of squares", 1) {}
 
@@ -186,6 +189,30 @@ class DeviceExecutor final : public kernels::Executor {
                                   out, failure()});
   }
 
+  bool unit_rows(const float* x, int64_t rows, int64_t n, float* y, float* norm) override {
+    return start(UnitRows{x, rows, n, y, norm, failure()});
+  }
+  bool unit_rows_backward(const float* dy, const float* y, const float* norm, int64_t rows, int64_t n,
+                          float* dx) override {
+    return start(UnitRowsBackward{dy, y, norm, rows, n, dx, failure()});
+  }
+  bool unit_columns(float* x, int64_t rows, int64_t n) override {
+    turned_.resize(static_cast<size_t>(rows * n));
+    queue_.launch(TurnMatrices{x, 1, rows, n, turned_.data()});
+    queue_.launch(UnitRows{turned_.data(), n, rows, turned_.data(), nullptr, failure()});
+    return start(TurnMatrices{turned_.data(), 1, n, rows, x});
+  }
+  void interpolation_rates(const float* rate, float factor, int64_t n, float* step, float* rest,
+                           float* slope) override {
+    elements(n, InterpolationRates{rate, factor, step, rest, slope});
+  }
+  void interpolate(const float* x, const float* a, const float* u, int64_t rows, int64_t n, float* y) override {
+    elements(rows * n, Interpolate{x, a, u, n, y});
+  }
+  void scaled_difference(const float* u, const float* x, const float* s, int64_t rows, int64_t n, float* y) override {
+    elements(rows * n, ScaledDifference{u, x, s, n, y});
+  }
+
   void accumulated_mean(const int64_t* acc, int64_t count, float divisor, float* g) override {
     elements(count, AccumulatedMean{acc, divisor, g});
   }
@@ -259,6 +286,7 @@ class DeviceExecutor final : public kernels::Executor {
   AttentionScratch attention_;
   NewtonSchulzScratch newton_schulz_;
   kernels::Buffer<uint32_t> maxima_;
+  kernels::Buffer<float> turned_;
   kernels::Buffer<double> squares_, total_;
   bool watching_ = false;
 };

@@ -7,6 +7,9 @@ namespace fairway::cuda {
 
 template void start(Device&, const Elements<MixChannels>&);
 template void start(Device&, const Elements<AddScaledChannels>&);
+template void start(Device&, const Elements<InterpolationRates>&);
+template void start(Device&, const Elements<Interpolate>&);
+template void start(Device&, const Elements<ScaledDifference>&);
 template void start(Device&, const Elements<ScaleBy<Per::kChannel>>&);
 template void start(Device&, const Elements<ScaleBy<Per::kRow>>&);
 template void start(Device&, const Elements<ScaleBy<Per::kHead>>&);

@@ -12,6 +12,14 @@ FAIRWAY_HD float add_scaled(float x, float s, float a) { return x + s * a; }
 /// s0 * a + s1 * b.
 FAIRWAY_HD float mixed(float a, float s0, float b, float s1) { return s0 * a + s1 * b; }
 
+/// A step from x towards u: x + a * (u - x).
+FAIRWAY_HD float interpolated(float x, float a, float u) { return x + a * (u - x); }
+/// s * (u - x).
+FAIRWAY_HD float scaled_difference(float u, float x, float s) { return s * (u - x); }
+/// |a|, a = factor * rate: the size of a step; and its derivative by the rate.
+FAIRWAY_HD float step_size(float a) { return a < 0.0f ? -a : a; }
+FAIRWAY_HD float step_slope(float a, float factor) { return a < 0.0f ? -factor : factor; }
+
 /// max(a, 0)^2.
 FAIRWAY_HD float relu_squared(float a) {
   float positive = a > 0.0f ? a : 0.0f;

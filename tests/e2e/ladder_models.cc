@@ -187,20 +187,23 @@ void features(kernels::Executor& executor) {
   r.add_value(root_of(model, optimizer, 3));
 }
 
-/// What replaces attention, the MLP, the residual stream or the iteration as a whole; each trained for two steps.
-void variants() {
-  auto train = [](const char* rung, submission::Submission s) {
-    model::Gpt model(s.model);
-    model.initialise(42);
-    optim::Optimizer optimizer(s.optimizer, model);
-    Rung r(rung);
-    add_parameters(r, model);
-    for (int64_t step = 0; step < 2; ++step) {
-      run_step(s, model, step, &r);
-      require(static_cast<bool>(optimizer.step(step, 1.0, s.train.batch_tokens)), rung);
-    }
-    r.add_value(train::state_root(model, optimizer, 2));
-  };
+/// Two steps of a system.
+void two_steps(kernels::Executor& executor, const char* rung, const submission::Submission& s) {
+  model::Gpt model(s.model);
+  model.initialise(42);
+  optim::Optimizer optimizer(s.optimizer, model);
+  Rung r(rung);
+  add_parameters(r, model);
+  use(executor, model, &optimizer);
+  for (int64_t step = 0; step < 2; ++step) {
+    run_step(s, model, step, &r);
+    require(static_cast<bool>(optimizer.step(step, 1.0, s.train.batch_tokens)), rung);
+  }
+  r.add_value(root_of(model, optimizer, 2));
+}
+
+/// What replaces attention, the MLP and the iteration.
+void gated_delta(kernels::Executor& executor) {
   submission::Submission s = tiny(3);
   s.model.mlp_blocks = 2;
   s.model.delta_layers = {0, 1};
@@ -208,17 +211,25 @@ void variants() {
   s.model.delta_key_dim = 8;
   s.model.delta_value_dim = 16;
   s.optimizer.whitening = optim::Whitening::kMud;
-  train("train.gated_delta", s);
-  s = tiny(2);
+  two_steps(executor, "train.gated_delta", s);
+}
+
+/// What each pass of a looped model has for itself, and heads before the output matrix.
+void passes(kernels::Executor& executor) {
+  submission::Submission s = tiny(2);
   s.model.loops = 3;
   s.model.loop_lora_rank = 5;
   s.model.mtp_heads = 2;
   s.model.mtp_square = true;
-  train("train.passes", s);
-  s = tiny(2);
+  two_steps(executor, "train.passes", s);
+}
+
+/// What replaces the residual stream.
+void hypersphere(kernels::Executor& executor) {
+  submission::Submission s = tiny(2);
   s.model.hypersphere = true;
   s.model.unet_skips = false;
-  train("train.hypersphere", s);
+  two_steps(executor, "train.hypersphere", s);
 }
 
 }  // namespace
@@ -227,7 +238,9 @@ void models(kernels::Executor& executor) {
   one_layer(executor);
   training(executor, false);
   features(executor);
-  if (executor.memory() == nullptr) variants();
+  if (executor.memory() == nullptr) gated_delta(executor);
+  passes(executor);
+  hypersphere(executor);
 }
 
 void first_models(kernels::Executor& executor) {

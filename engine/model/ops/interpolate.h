@@ -14,6 +14,7 @@ class Interpolate : public Op {
       : Op(rate.name()), rate_(rate), row_(row), factor_(factor), x_(x), u_(u), out_(out) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   Parameter& rate_;

@@ -11,6 +11,7 @@ class UnitNorm : public Op {
       : Op(std::move(label)), in_(in), out_(out), group_(group) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   ValueId in_, out_;

@@ -8,6 +8,7 @@
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/muon.h"
 #include "kernels/ops/rope.h"
+#include "kernels/ops/sigmoid_gate.h"
 #include "kernels/ops/worker_mean.h"
 
 namespace fairway::cuda {
@@ -61,6 +62,42 @@ struct AddScaledChannels {
   template <class G>
   FAIRWAY_BODY void operator()(G& g, int64_t i) const {
     g.store(y + i, ops::add_scaled(g.load(x + i), g.load(s + i % n), g.load(a + i)));
+  }
+};
+
+/// kernels::interpolation_rates.
+struct InterpolationRates {
+  const float* rate;
+  float factor;
+  float *step, *rest, *slope;
+  template <class G>
+  FAIRWAY_BODY void operator()(G& g, int64_t c) const {
+    const float a = ops::scaled(g.load(rate + c), factor), size = ops::step_size(a);
+    g.store(step + c, size);
+    g.store(rest + c, ops::complement(size));
+    g.store(slope + c, ops::step_slope(a, factor));
+  }
+};
+
+/// y = x + a (u - x), a per channel.
+struct Interpolate {
+  const float *x, *a, *u;
+  int64_t n;
+  float* y;
+  template <class G>
+  FAIRWAY_BODY void operator()(G& g, int64_t i) const {
+    g.store(y + i, ops::interpolated(g.load(x + i), g.load(a + i % n), g.load(u + i)));
+  }
+};
+
+/// y = s (u - x), s per channel.
+struct ScaledDifference {
+  const float *u, *x, *s;
+  int64_t n;
+  float* y;
+  template <class G>
+  FAIRWAY_BODY void operator()(G& g, int64_t i) const {
+    g.store(y + i, ops::scaled_difference(g.load(u + i), g.load(x + i), g.load(s + i % n)));
   }
 };
 
