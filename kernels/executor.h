@@ -118,7 +118,7 @@ class Executor {
   virtual void scaled_difference(const float* u, const float* x, const float* s, int64_t rows, int64_t n,
                                  float* y) = 0;
 
-  // kernels/optimizers.h, kernels/newton_schulz.h; gradients and weights
+  // kernels/optimizers.h, kernels/newton_schulz.h, kernels/mud.h; gradients and weights
   virtual void accumulated_mean(const int64_t* acc, int64_t count, float divisor, float* g) = 0;
   virtual void round_to_bf16(float* x, int64_t count) = 0;
   [[nodiscard]] virtual bool all_finite(const float* x, int64_t count) = 0;
@@ -127,6 +127,8 @@ class Executor {
   virtual void muon_momentum(float mu, bool bf16, int64_t count, float* u, float* momentum) = 0;
   [[nodiscard]] virtual bool newton_schulz(float* u, int64_t count, int64_t rows, int64_t columns, int64_t steps,
                                            Products products) = 0;
+  [[nodiscard]] virtual bool mud(float* u, int64_t count, int64_t rows, int64_t columns, int64_t passes,
+                                 Products products) = 0;
   virtual void muon_update(const float* u, float shape_factor, float lr, float decay_before, float decay_after,
                            int64_t count, float* w) = 0;
   virtual void parallel_muon_update(const float* u, float scaled_lr, float decay, int64_t count, float* w) = 0;

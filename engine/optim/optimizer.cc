@@ -56,10 +56,7 @@ void Optimizer::place_gradients() {
   }
 }
 
-Status Optimizer::use(kernels::Executor& executor) {
-  if (executor.memory() != nullptr && config_.whitening != Whitening::kNewtonSchulz) {
-    return Error{Errc::kUnavailable, "optimizer.whitening", "MUD has no form for --device cuda yet; use --device cpu"};
-  }
+void Optimizer::use(kernels::Executor& executor) {
   executor_ = &executor;
   for (Slot& s : slots_) {
     const char* name = s.parameter->name().c_str();
@@ -69,7 +66,6 @@ Status Optimizer::use(kernels::Executor& executor) {
   }
   place_gradients();
   averages_.use(executor);
-  return {};
 }
 
 void Optimizer::download() {
@@ -160,7 +156,7 @@ Status Optimizer::matrices_one_by_one(int64_t step, double multiplier) {
   kernels::parallel_for(static_cast<int64_t>(matrices.size()), [&](int64_t i) {
     Slot& s = *matrices[static_cast<size_t>(i)];
     muon_momentum(s, step);
-    whitened[static_cast<size_t>(i)] = whiten(s.gradient, s.parameter->rows(), s.parameter->columns()) ? 1 : 0;
+    whitened[static_cast<size_t>(i)] = whiten(s.gradient, 1, s.parameter->rows(), s.parameter->columns()) ? 1 : 0;
     if (whitened[static_cast<size_t>(i)] != 0) muon_update(s, multiplier);
   });
   for (size_t i = 0; i < matrices.size(); ++i) {
@@ -176,8 +172,7 @@ Status Optimizer::matrices_by_shape(int64_t step, double multiplier) {
   bool ok = true;
   for (const Shape& shape : shapes_) {
     float* first = slots_[shape.slots.front()].gradient;
-    ok = executor_->newton_schulz(first, static_cast<int64_t>(shape.slots.size()), shape.rows, shape.columns, config_.newton_schulz_steps,
-                                  config_.newton_schulz) && ok;
+    ok = whiten(first, static_cast<int64_t>(shape.slots.size()), shape.rows, shape.columns) && ok;
   }
   if (!executor_->sound() || !ok) {
     executor_->watch(true);
@@ -234,12 +229,11 @@ void Optimizer::adam(Slot& slot, int64_t step, double multiplier) {
   executor_->adam(slot.gradient, p.bf16(), s, p.count(), slot.first.data(), slot.second.data(), p.data());
 }
 
-bool Optimizer::whiten(float* u, int64_t rows, int64_t columns) const {
+bool Optimizer::whiten(float* u, int64_t count, int64_t rows, int64_t columns) const {
   if (config_.whitening == Whitening::kMud) {
-    thread_local MudScratch scratch;
-    return mud(u, rows, columns, config_.mud_passes, config_.newton_schulz, scratch);
+    return executor_->mud(u, count, rows, columns, config_.mud_passes, config_.newton_schulz);
   }
-  return executor_->newton_schulz(u, 1, rows, columns, config_.newton_schulz_steps, config_.newton_schulz);
+  return executor_->newton_schulz(u, count, rows, columns, config_.newton_schulz_steps, config_.newton_schulz);
 }
 
 void Optimizer::muon_momentum(Slot& slot, int64_t step) {

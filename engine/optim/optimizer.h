@@ -7,7 +7,6 @@
 #include "engine/base/result.h"
 #include "engine/model/gpt.h"
 #include "engine/optim/averages.h"
-#include "engine/optim/mud.h"
 #include "engine/optim/schedule.h"
 
 namespace fairway::optim {
@@ -26,7 +25,7 @@ enum class MuonKind {
 /// What takes correlations out of a matrix's momentum.
 enum class Whitening {
   kNewtonSchulz,
-  kMud,  ///< engine/optim/mud.h
+  kMud,  ///< kernels/mud.h
 };
 
 struct OptimizerConfig {
@@ -64,8 +63,8 @@ class Optimizer {
   Status take_worker(int64_t tokens);
   Status step_of_workers(int64_t step, double multiplier, int64_t workers);
 
-  /// State and steps belong to `executor`, that of the model, from here on. Error kUnavailable, naming the key, for what has no form for a device.
-  Status use(kernels::Executor& executor);
+  /// State and steps belong to `executor`, that of the model, from here on.
+  void use(kernels::Executor& executor);
   /// Copies the state to the host, or what the host has to the executor; nothing with the CPU's.
   void download();
   void upload();
@@ -98,7 +97,8 @@ class Optimizer {
   Status matrices_by_shape(int64_t step, double multiplier);
   void muon_momentum(Slot& slot, int64_t step);
   void muon_update(Slot& slot, double multiplier);
-  bool whiten(float* u, int64_t rows, int64_t columns) const;
+  /// `count` stacked matrices; false as kernels/newton_schulz.h and kernels/mud.h say.
+  bool whiten(float* u, int64_t count, int64_t rows, int64_t columns) const;
   bool parallel_muon(const Slot& slot) const {
     return config_.muon == MuonKind::kParallel && slot.parameter->group() == model::Group::kMatrix;
   }

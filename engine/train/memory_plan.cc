@@ -36,7 +36,7 @@ Result<MemoryPlan> plan_memory(const submission::Submission& s, int64_t tokens_a
   FAIRWAY_TRY(model.use(executor));
   for (auto& p : model.parameters()) p->clear_gradient();
   part("parameters and accumulators");
-  FAIRWAY_TRY(optimizer.use(executor));
+  optimizer.use(executor);
   part("optimizer state");
   const std::vector<uint16_t> tokens(static_cast<size_t>(tokens_at_once));
   model::Batch batch;

@@ -75,7 +75,8 @@ class Run {
   Status use(kernels::Executor& executor) {
     FAIRWAY_TRY(model_->use(executor));
     loss_.use(executor.memory(), "the loss");
-    return optimizer_.use(executor);
+    optimizer_.use(executor);
+    return {};
   }
 
   /// Parameters and state on the host are those of the executor.

@@ -3,6 +3,7 @@
 #include "kernels/executor.h"
 #include "kernels/fake_quantise.h"
 #include "kernels/gates.h"
+#include "kernels/mud.h"
 #include "kernels/newton_schulz.h"
 #include "kernels/num/exact_sum.h"
 #include "kernels/optimizers.h"
@@ -190,6 +191,10 @@ class CpuExecutor final : public Executor {
                      Products products) override {
     thread_local NewtonSchulzScratch scratch;
     return kernels::newton_schulz(u, count, rows, columns, steps, products, scratch);
+  }
+  bool mud(float* u, int64_t count, int64_t rows, int64_t columns, int64_t passes, Products products) override {
+    thread_local MudScratch scratch;
+    return kernels::mud(u, count, rows, columns, passes, products, scratch);
   }
   void muon_update(const float* u, float shape_factor, float lr, float decay_before, float decay_after, int64_t count,
                    float* w) override {

@@ -13,6 +13,7 @@
 #include "kernels/cuda/bodies/turn.h"
 #include "kernels/cuda/bodies/unit_vectors.h"
 #include "kernels/cuda/matmul.h"
+#include "kernels/cuda/mud.h"
 #include "kernels/cuda/newton_schulz.h"
 #include "kernels/executor.h"
 #include "kernels/quantile.h"
@@ -28,6 +29,7 @@ class DeviceExecutor final : public kernels::Executor {
       : queue_(std::forward<Arguments>(arguments)...),
         attention_(queue_),
         newton_schulz_(queue_),
+        mud_(queue_),
         maxima_(queue_, "column maxima"),
         turned_(queue_, "turned matrices of unit columns"),
         squares_(queue_, "row sums of squares"),
@@ -233,6 +235,10 @@ class DeviceExecutor final : public kernels::Executor {
     cuda::newton_schulz(queue_, u, count, rows, columns, steps, products, newton_schulz_);
     return done();
   }
+  bool mud(float* u, int64_t count, int64_t rows, int64_t columns, int64_t passes, Products products) override {
+    cuda::mud(queue_, u, count, rows, columns, passes, products, mud_);
+    return done();
+  }
   void muon_update(const float* u, float shape_factor, float lr, float decay_before, float decay_after, int64_t count,
                    float* w) override {
     elements(count, MuonUpdate{w, u, shape_factor, lr, decay_before, decay_after});
@@ -285,6 +291,7 @@ class DeviceExecutor final : public kernels::Executor {
   Queue queue_;
   AttentionScratch attention_;
   NewtonSchulzScratch newton_schulz_;
+  MudScratch mud_;
   kernels::Buffer<uint32_t> maxima_;
   kernels::Buffer<float> turned_;
   kernels::Buffer<double> squares_, total_;

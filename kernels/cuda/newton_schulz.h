@@ -9,6 +9,25 @@
 
 namespace fairway::cuda {
 
+/// Working memory of divide_by_norms, kept between calls.
+struct NormScratch {
+  explicit NormScratch(kernels::Memory& memory)
+      : squares(memory, "row sums of squares"), totals(memory, "sums of squares") {}
+  kernels::Buffer<double> squares, totals;
+};
+
+/// Each of the `tensors` stacked tensors of `count` values at x divided by its norm + 1e-7.
+template <class Queue>
+void divide_by_norms(Queue& queue, float* x, int64_t tensors, int64_t count, NormScratch& s) {
+  SquareRows squares{x, tensors, count, nullptr, queue.failure()};
+  s.squares.resize(static_cast<size_t>(tensors * squares.rows_per_tensor()));
+  s.totals.resize(static_cast<size_t>(tensors));
+  squares.values = s.squares.data();
+  queue.launch(squares);
+  queue.launch(SquareTotals{s.squares.data(), tensors, squares.rows_per_tensor(), s.totals.data()});
+  queue.launch(Elements<NewtonSchulzInput>{tensors * count, {x, s.totals.data(), count}});
+}
+
 /// Working memory, kept between calls.
 struct NewtonSchulzScratch {
   explicit NewtonSchulzScratch(kernels::Memory& memory)
@@ -17,10 +36,9 @@ struct NewtonSchulzScratch {
         gram(memory, "Muon's A"),
         gram2(memory, "Muon's A A"),
         product(memory, "Muon's P X"),
-        squares(memory, "Muon's row sums"),
-        totals(memory, "Muon's norms") {}
+        norms(memory) {}
   kernels::Buffer<float> input, turned, gram, gram2, product;
-  kernels::Buffer<double> squares, totals;
+  NormScratch norms;
   kernels::Quantised rows, columns;
 };
 
@@ -32,13 +50,7 @@ void newton_schulz_iterate(Queue& queue, float* x, int64_t count, int64_t m, int
     queue.launch(Elements<Element>{of, element});
   };
   const int bits = kernels::bits_of_products(products);
-  SquareRows squares{x, count, m * n, nullptr, queue.failure()};
-  s.squares.resize(static_cast<size_t>(count * squares.rows_per_tensor()));
-  s.totals.resize(static_cast<size_t>(count));
-  squares.values = s.squares.data();
-  queue.launch(squares);
-  queue.launch(SquareTotals{s.squares.data(), count, squares.rows_per_tensor(), s.totals.data()});
-  elements(count * m * n, NewtonSchulzInput{x, s.totals.data(), m * n});
+  divide_by_norms(queue, x, count, m * n, s.norms);
   for (kernels::Buffer<float>* b : {&s.gram, &s.gram2}) b->resize(static_cast<size_t>(count * m * m));
   s.product.resize(static_cast<size_t>(count * m * n));
   s.turned.resize(static_cast<size_t>(count * m * n));

@@ -7,7 +7,6 @@
 #include "tests/e2e/ladder.h"
 
 #include "engine/model/orthogonal.h"
-#include "engine/optim/mud.h"
 #include "engine/quant/row_quantiser.h"
 #include "kernels/attention.h"
 #include "kernels/cpu/parallel.h"
@@ -271,10 +270,10 @@ void newton_schulz() {
 
 void decorrelation() {
   Rung r("op.mud");
-  optim::MudScratch scratch;
+  kernels::MudScratch scratch;
   for (auto [rows, columns] : {std::pair<int64_t, int64_t>{24, 40}, {40, 24}}) {
     Floats u = uniform(static_cast<size_t>(rows * columns), 15, 1e-3f);
-    require(optim::mud(u.data(), rows, columns, 2, kernels::Products::kS21, scratch), "op.mud");
+    require(kernels::mud(u.data(), 1, rows, columns, 2, kernels::Products::kS21, scratch), "op.mud");
     r.add(u);
   }
 }

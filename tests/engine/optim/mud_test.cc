@@ -1,4 +1,4 @@
-#include "engine/optim/mud.h"
+#include "kernels/mud.h"
 
 #include <gtest/gtest.h>
 
@@ -14,8 +14,8 @@ using test::Floats;
 using Doubles = std::vector<double>;
 
 Floats decorrelate(Floats u, int64_t rows, int64_t columns, int64_t passes = 1) {
-  MudScratch scratch;
-  EXPECT_TRUE(mud(u.data(), rows, columns, passes, Products::kS21, scratch));
+  kernels::MudScratch scratch;
+  EXPECT_TRUE(kernels::mud(u.data(), 1, rows, columns, passes, Products::kS21, scratch));
   return u;
 }
 
@@ -103,7 +103,7 @@ TEST(Mud, ANotFiniteValueIsRefused) {
   for (float bad : {NAN, INFINITY}) {
     Floats x = test::gaussian(16 * 24, 13);
     x[77] = bad;
-    MudScratch scratch;
+    kernels::MudScratch scratch;
     EXPECT_FALSE(mud(x.data(), 16, 24, 1, Products::kS21, scratch));
   }
 }

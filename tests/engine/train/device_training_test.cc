@@ -100,6 +100,11 @@ TEST_F(DeviceTraining, ClippingAndAveragesEndInTheCommitmentsOfTheCpu) {
   expect_same_training(device(), text);
 }
 
+TEST_F(DeviceTraining, MudOnTheHypersphereEndsInTheCommitmentsOfTheCpu) {
+  std::string text = replaced(short_config(), "mlp_hidden = 48", "mlp_hidden = 48\nhypersphere = true\nunet_skips = false");
+  expect_same_training(device(), replaced(text, "matrix_lr = 0.04", "matrix_lr = 0.04\nmuon_whitening = \"mud\""));
+}
+
 /// What the plan foresees is what the first step asks for, and no later step asks for more: the plan is of one step,
 /// the run has two.
 TEST(MemoryPlan, IsWhatTrainingAsksFor) {
