@@ -14,6 +14,7 @@
 
 #include "kernels/attention.h"
 #include "kernels/buffer.h"
+#include "kernels/delta_rule.h"
 #include "kernels/exclusive_attention.h"
 #include "kernels/matmul.h"
 #include "kernels/ops/adam.h"
@@ -115,8 +116,22 @@ class Executor {
   virtual void interpolation_rates(const float* rate, float factor, int64_t n, float* step, float* rest,
                                    float* slope) = 0;
   virtual void interpolate(const float* x, const float* a, const float* u, int64_t rows, int64_t n, float* y) = 0;
-  virtual void scaled_difference(const float* u, const float* x, const float* s, int64_t rows, int64_t n,
+  virtual void scaled_difference(const float* u, const float* x, const float* s, int64_t rows, int64_t n, float* y) = 0;
+
+  // kernels/delta_rule.h
+  [[nodiscard]] virtual bool delta_rule(const DeltaForward& d) = 0;
+  [[nodiscard]] virtual bool delta_rule_backward(const DeltaBackward& d) = 0;
+  virtual void short_convolution(const float* x, const float* w, int64_t tokens, int64_t length, int64_t n, float* z,
                                  float* y) = 0;
+  virtual void short_convolution_backward(const float* dy, const float* z, const float* w, int64_t tokens,
+                                          int64_t length, int64_t n, float* dz, float* dx) = 0;
+  virtual void moved_back(const float* x, int64_t taps, int64_t tokens, int64_t length, int64_t n, float* earlier) = 0;
+  virtual void delta_gates(const float* a, const float* b, const float* a_log, const float* dt_bias, int64_t tokens,
+                           int64_t heads, float* rate, float* time, float* decay, float* beta) = 0;
+  virtual void delta_gates_backward(const DeltaGatesBackward& d) = 0;
+  virtual void swish_gate(const float* n, const float* w, const float* g, int64_t count, int64_t m, float* y) = 0;
+  virtual void swish_gate_backward(const float* dy, const float* n, const float* w, const float* g, int64_t count,
+                                   int64_t m, float* gated, float* dg) = 0;
 
   // kernels/optimizers.h, kernels/newton_schulz.h, kernels/mud.h; gradients and weights
   virtual void accumulated_mean(const int64_t* acc, int64_t count, float divisor, float* g) = 0;

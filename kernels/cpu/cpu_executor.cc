@@ -149,8 +149,7 @@ class CpuExecutor final : public Executor {
                               const float* norm, const float* along, float* d_o, float* dv) override {
     return kernels::exclude_value_backward(shape, dy, o, unit, norm, along, d_o, dv);
   }
-  bool fake_quantise_rows(const float* w, int64_t rows, int64_t columns, ops::FakeForm form,
-                          float* out) override {
+  bool fake_quantise_rows(const float* w, int64_t rows, int64_t columns, ops::FakeForm form, float* out) override {
     return kernels::fake_quantise_rows(w, rows, columns, form, out);
   }
 
@@ -171,6 +170,32 @@ class CpuExecutor final : public Executor {
   }
   void scaled_difference(const float* u, const float* x, const float* s, int64_t rows, int64_t n, float* y) override {
     kernels::scaled_difference(u, x, s, rows, n, y);
+  }
+
+  bool delta_rule(const DeltaForward& d) override { return kernels::delta_rule(d); }
+  bool delta_rule_backward(const DeltaBackward& d) override { return kernels::delta_rule_backward(d); }
+  void short_convolution(const float* x, const float* w, int64_t tokens, int64_t length, int64_t n, float* z,
+                         float* y) override {
+    kernels::short_convolution(x, w, tokens, length, n, z, y);
+  }
+  void short_convolution_backward(const float* dy, const float* z, const float* w, int64_t tokens, int64_t length,
+                                  int64_t n, float* dz, float* dx) override {
+    kernels::short_convolution_backward(dy, z, w, tokens, length, n, dz, dx);
+  }
+  void moved_back(const float* x, int64_t taps, int64_t tokens, int64_t length, int64_t n, float* earlier) override {
+    kernels::moved_back(x, taps, tokens, length, n, earlier);
+  }
+  void delta_gates(const float* a, const float* b, const float* a_log, const float* dt_bias, int64_t tokens,
+                   int64_t heads, float* rate, float* time, float* decay, float* beta) override {
+    kernels::delta_gates(a, b, a_log, dt_bias, tokens, heads, rate, time, decay, beta);
+  }
+  void delta_gates_backward(const DeltaGatesBackward& d) override { kernels::delta_gates_backward(d); }
+  void swish_gate(const float* n, const float* w, const float* g, int64_t count, int64_t m, float* y) override {
+    kernels::swish_gate(n, w, g, count, m, y);
+  }
+  void swish_gate_backward(const float* dy, const float* n, const float* w, const float* g, int64_t count, int64_t m,
+                           float* gated, float* dg) override {
+    kernels::swish_gate_backward(dy, n, w, g, count, m, gated, dg);
   }
 
   void accumulated_mean(const int64_t* acc, int64_t count, float divisor, float* g) override {

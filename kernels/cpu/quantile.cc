@@ -71,7 +71,7 @@ QuantilePosition quantile_position(float p, int64_t count) {
 float absolute_quantile(std::span<const float> row, float p) {
   QuantilePosition position = quantile_position(p, static_cast<int64_t>(row.size()));
   OrderStatistics found = select(row, position);
-  return interpolate_quantile(found.low, found.high, position.weight);
+  return ops::interpolate_quantile(found.low, found.high, position.weight);
 }
 
 float weight_of_largest(float p, int64_t count) {

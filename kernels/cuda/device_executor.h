@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/bodies/delta_rule.h"
 #include "kernels/cuda/bodies/elementwise.h"
 #include "kernels/cuda/bodies/gates.h"
 #include "kernels/cuda/bodies/rows.h"
@@ -32,6 +33,7 @@ class DeviceExecutor final : public kernels::Executor {
         mud_(queue_),
         maxima_(queue_, "column maxima"),
         turned_(queue_, "turned matrices of unit columns"),
+        states_(queue_, "states of delta layers"),
         squares_(queue_, "row sums of squares"),
         total_(queue_, "a sum of squares", 1) {}
 
@@ -185,8 +187,7 @@ class DeviceExecutor final : public kernels::Executor {
     return start(ExcludeValueBackward{dy, o, unit, norm, along, shape.tokens * shape.kv_heads,
                                       shape.heads / shape.kv_heads, shape.head_dim, d_o, dv, failure()});
   }
-  bool fake_quantise_rows(const float* w, int64_t rows, int64_t columns, ops::FakeForm form,
-                          float* out) override {
+  bool fake_quantise_rows(const float* w, int64_t rows, int64_t columns, ops::FakeForm form, float* out) override {
     return start(FakeQuantiseRows{w, rows, columns, form, kernels::weight_of_largest(ops::kExportQuantile, columns),
                                   out, failure()});
   }
@@ -213,6 +214,43 @@ class DeviceExecutor final : public kernels::Executor {
   }
   void scaled_difference(const float* u, const float* x, const float* s, int64_t rows, int64_t n, float* y) override {
     elements(rows * n, ScaledDifference{u, x, s, n, y});
+  }
+
+  bool delta_rule(const kernels::DeltaForward& d) override {
+    kernels::check_delta_shape(d.shape);
+    states_.resize(static_cast<size_t>(d.shape.sequences * d.shape.heads * d.shape.key_dim * d.shape.value_dim));
+    return start(DeltaRule{d, states_.data(), failure()});
+  }
+  bool delta_rule_backward(const kernels::DeltaBackward& d) override {
+    kernels::check_delta_shape(d.shape);
+    states_.resize(static_cast<size_t>(d.shape.sequences * d.shape.heads * DeltaRuleBackward::floats(d.shape)));
+    return start(DeltaRuleBackward{d, states_.data(), failure()});
+  }
+  void short_convolution(const float* x, const float* w, int64_t tokens, int64_t length, int64_t n, float* z,
+                         float* y) override {
+    elements(tokens * n, ShortConvolution{x, w, length, n, z, y});
+  }
+  void short_convolution_backward(const float* dy, const float* z, const float* w, int64_t tokens, int64_t length,
+                                  int64_t n, float* dz, float* dx) override {
+    elements(tokens * n, SiluBackward{dy, z, dz});
+    elements(tokens * n, ShortConvolutionBackward{dz, w, length, n, dx});
+  }
+  void moved_back(const float* x, int64_t taps, int64_t tokens, int64_t length, int64_t n, float* earlier) override {
+    elements(tokens * n, MovedBack{x, taps, length, n, earlier});
+  }
+  void delta_gates(const float* a, const float* b, const float* a_log, const float* dt_bias, int64_t tokens,
+                   int64_t heads, float* rate, float* time, float* decay, float* beta) override {
+    elements(tokens * heads, DeltaGates{a, b, a_log, dt_bias, heads, rate, time, decay, beta});
+  }
+  void delta_gates_backward(const kernels::DeltaGatesBackward& d) override {
+    elements(d.tokens * d.heads, DeltaGatesBackward{d});
+  }
+  void swish_gate(const float* n, const float* w, const float* g, int64_t count, int64_t m, float* y) override {
+    elements(count, SwishGate{n, w, g, m, y});
+  }
+  void swish_gate_backward(const float* dy, const float* n, const float* w, const float* g, int64_t count, int64_t m,
+                           float* gated, float* dg) override {
+    elements(count, SwishGateBackward{dy, n, w, g, m, gated, dg});
   }
 
   void accumulated_mean(const int64_t* acc, int64_t count, float divisor, float* g) override {
@@ -293,7 +331,7 @@ class DeviceExecutor final : public kernels::Executor {
   NewtonSchulzScratch newton_schulz_;
   MudScratch mud_;
   kernels::Buffer<uint32_t> maxima_;
-  kernels::Buffer<float> turned_;
+  kernels::Buffer<float> turned_, states_;
   kernels::Buffer<double> squares_, total_;
   bool watching_ = false;
 };

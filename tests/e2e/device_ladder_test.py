@@ -8,7 +8,7 @@ import harness
 
 FIRST = ["model.initial_weights", "model.layer_forward", "model.layer_gradients", "train.one_step"]
 WHOLE = FIRST + ["train.five_steps", "export.container", "eval.scores", "model.every_feature", "train.parallel_muon",
-                 "train.passes", "train.hypersphere"]
+                 "train.gated_delta", "train.passes", "train.hypersphere"]
 
 
 def main():

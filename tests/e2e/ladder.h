@@ -56,7 +56,7 @@ inline Floats uniform(size_t count, uint32_t stream, float scale = 1.0f) {
 // The rungs of ladder.cc, ladder_models.cc and ladder_exports.cc, printed in the order of ci/digests.json.
 
 void operations();
-/// The models are computed by `executor`; what has no form for a device is left out there.
+/// The models are computed by `executor`.
 void models(kernels::Executor& executor);
 /// The lowest of them: a layer's passes and one step.
 void first_models(kernels::Executor& executor);

@@ -238,7 +238,7 @@ void models(kernels::Executor& executor) {
   one_layer(executor);
   training(executor, false);
   features(executor);
-  if (executor.memory() == nullptr) gated_delta(executor);
+  gated_delta(executor);
   passes(executor);
   hypersphere(executor);
 }

@@ -13,6 +13,7 @@ class DeltaGates : public Op {
       : Op(dt_bias.name()), a_log_(a_log), dt_bias_(dt_bias), a_(a), b_(b), decay_(decay), beta_(beta) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   Parameter &a_log_, &dt_bias_;

@@ -1,7 +1,5 @@
 #include "engine/model/ops/delta_rule.h"
 
-#include "kernels/delta_rule.h"
-
 namespace fairway::model {
 namespace {
 
@@ -15,7 +13,7 @@ kernels::DeltaShape shape_of(const Tape& tape, const DeltaRule::Inputs& in) {
 Status DeltaRule::forward(Tape& tape) {
   const kernels::DeltaForward d{shape_of(tape, in_),  tape.data(in_.q),    tape.data(in_.k), tape.data(in_.v),
                                 tape.data(in_.decay), tape.data(in_.beta), tape.data(out_)};
-  if (!kernels::delta_rule(d)) return bad_value(kNotFinite);
+  if (!tape.executor().delta_rule(d)) return bad_value(kNotFinite);
   return {};
 }
 
@@ -43,7 +41,7 @@ Status DeltaRule::backward(Tape& tape) {
           d.dk = dk;
           return tape.contribute(in_.q, [&](float* dq) -> Status {
             d.dq = dq;
-            if (!kernels::delta_rule_backward(d)) return bad_value(kNotFinite);
+            if (!tape.executor().delta_rule_backward(d)) return bad_value(kNotFinite);
             return {};
           });
         });

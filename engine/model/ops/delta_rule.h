@@ -15,6 +15,7 @@ class DeltaRule : public Op {
   DeltaRule(std::string label, const Inputs& in, ValueId out) : Op(std::move(label)), in_(in), out_(out) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   Inputs in_;

@@ -12,6 +12,7 @@ class ShortConvolution : public Op {
   ShortConvolution(Parameter& w, ValueId in, ValueId out) : Op(w.name()), w_(w), in_(in), out_(out) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   Parameter& w_;

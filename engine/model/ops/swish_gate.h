@@ -11,6 +11,7 @@ class SwishGate : public Op {
   SwishGate(Parameter& w, ValueId n, ValueId g, ValueId out) : Op(w.name()), w_(w), n_(n), g_(g), out_(out) {}
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
+  bool runs_on_device() const override { return true; }
 
  private:
   Parameter& w_;

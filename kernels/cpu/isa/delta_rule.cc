@@ -3,6 +3,7 @@
 #include "kernels/cpu/isa/functions.h"
 #include "kernels/cpu/isa/rows_inline.h"
 #include "kernels/num/exact_sum.h"
+#include "kernels/ops/elementwise.h"
 
 namespace fairway::kernels::FAIRWAY_ISA_NAMESPACE {
 namespace {
@@ -66,8 +67,8 @@ bool look(const float* state, const Token& t, int64_t n, int64_t m, int32_t* int
   for (int64_t j = 0; j < m; ++j) {
     s.read_k[j] = num::grid_value(s.sums_k[j], s.state_exponent + s.k.exponent - 48);
     s.read_q[j] = num::grid_value(s.sums_q[j], s.state_exponent + s.q.exponent - 48);
-    s.miss[j] = t.v[j] - t.decay * s.read_k[j];
-    s.e[j] = t.beta * s.miss[j];
+    s.miss[j] = ops::delta_miss(t.v[j], t.decay, s.read_k[j]);
+    s.e[j] = ops::scaled(s.miss[j], t.beta);
   }
   return true;
 }
@@ -78,21 +79,14 @@ void advance(const float* before, const Token& t, const Step& s, int64_t n, int6
   }
 }
 
-struct Place {
-  int64_t scalar, key, value;  ///< offsets of a token and head in (tokens, heads), keys and values
-};
-FAIRWAY_INLINE Place place(const DeltaShape& s, int64_t sequence, int64_t head, int64_t t) {
-  const int64_t row = (sequence * s.length + t) * s.heads + head;
-  return {row, row * s.key_dim, row * s.value_dim};
-}
 template <class D>
-FAIRWAY_INLINE Token token(const D& d, const Place& p) {
+FAIRWAY_INLINE Token token(const D& d, const DeltaPlace& p) {
   return {d.q + p.key, d.k + p.key, d.v + p.value, d.decay[p.scalar], d.beta[p.scalar]};
 }
 
 /// What goes back through one token, from the gradient of the state after it; that of the state before it takes its
 /// place.
-bool go_back(const DeltaBackward& d, const Place& p, const float* before, float* gradient, int32_t* integers,
+bool go_back(const DeltaBackward& d, const DeltaPlace& p, const float* before, float* gradient, int32_t* integers,
              int32_t* gradient_integers) {
   const int64_t n = d.shape.key_dim, m = d.shape.value_dim;
   const Token t = token(d, p);
@@ -108,8 +102,8 @@ bool go_back(const DeltaBackward& d, const Place& p, const float* before, float*
   for (int64_t i = 0; i < n; ++i) add_multiple(gradient_integers + i * m, s.k.q[i], m, s.sums_k);
   float de[ops::kMaxDeltaSide], dr[ops::kMaxDeltaSide];
   for (int64_t j = 0; j < m; ++j) {
-    de[j] = s.qk * dy[j] + num::grid_value(s.sums_k[j], gradient_exponent + s.k.exponent - 48);
-    d.dv[p.value + j] = t.beta * de[j];
+    de[j] = ops::delta_error_gradient(s.qk, dy[j], num::grid_value(s.sums_k[j], gradient_exponent + s.k.exponent - 48));
+    d.dv[p.value + j] = ops::scaled(de[j], t.beta);
     dr[j] = -d.dv[p.value + j];
   }
   const float dqk = num::grid_value(dot_of(iy.q, ie.q, m), iy.exponent + ie.exponent - 48);
@@ -122,8 +116,8 @@ bool go_back(const DeltaBackward& d, const Place& p, const float* before, float*
         num::grid_value(dot_of(gradient_integers + i * m, ie.q, m), gradient_exponent + ie.exponent - 48);
     const float through_miss = num::grid_value(dot_of(row, idr.q, m), s.state_exponent + idr.exponent - 48);
     const float read = num::grid_value(dot_of(row, iy.q, m), s.state_exponent + iy.exponent - 48);
-    d.dk[p.key + i] = (through_state + t.decay * through_miss) + dqk * t.q[i];
-    d.dq[p.key + i] = t.decay * read + dqk * t.k[i];
+    d.dk[p.key + i] = ops::delta_key_gradient(through_state, t.decay, through_miss, dqk, t.q[i]);
+    d.dq[p.key + i] = ops::mixed(read, t.decay, t.k[i], dqk);
   }
   Integers ir;
   if (!to_integers(s.read_k, m, ir)) return false;
@@ -132,7 +126,7 @@ bool go_back(const DeltaBackward& d, const Place& p, const float* before, float*
   const float along_q = num::grid_value(dot_of(iy.q, ir.q, m), iy.exponent + ir.exponent - 48);
   const float along_state =
       num::grid_value(dot_of(gradient_integers, integers, n * m), gradient_exponent + s.state_exponent - 48);
-  d.ddecay[p.scalar] = (along_k + along_q) + along_state;
+  d.ddecay[p.scalar] = ops::delta_decay_gradient(along_k, along_q, along_state);
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t j = 0; j < m; ++j) {
       gradient[i * m + j] = ops::delta_state_gradient(gradient[i * m + j], t.decay, t.k[i], dr[j], t.q[i], dy[j]);
@@ -150,10 +144,10 @@ bool delta_forward(const DeltaForward& d, int64_t sequence, int64_t head, float*
   for (int64_t i = 0; i < n * m; ++i) state[i] = 0.0f;
   Step s;
   for (int64_t at = 0; at < d.shape.length; ++at) {
-    const Place p = place(d.shape, sequence, head, at);
+    const DeltaPlace p = delta_place(d.shape, sequence, head, at);
     const Token t = token(d, p);
     if (!look(state, t, n, m, integers, s)) return false;
-    for (int64_t j = 0; j < m; ++j) d.out[p.value + j] = t.decay * s.read_q[j] + s.qk * s.e[j];
+    for (int64_t j = 0; j < m; ++j) d.out[p.value + j] = ops::mixed(s.read_q[j], t.decay, s.e[j], s.qk);
     advance(state, t, s, n, m, state);
   }
   return true;
@@ -174,7 +168,7 @@ bool delta_backward(const DeltaBackward& d, int64_t sequence, int64_t head, floa
   auto forward = [&](int64_t block, int64_t tokens) {
     for (int64_t i = 0; i < size; ++i) inside[i] = kept[block * size + i];
     for (int64_t i = 0; i + 1 < tokens; ++i) {
-      const Token t = token(d, place(d.shape, sequence, head, block * kBlock + i));
+      const Token t = token(d, delta_place(d.shape, sequence, head, block * kBlock + i));
       if (!look(inside + i * size, t, n, m, integers, s)) return false;
       advance(inside + i * size, t, s, n, m, inside + (i + 1) * size);
     }
@@ -184,7 +178,7 @@ bool delta_backward(const DeltaBackward& d, int64_t sequence, int64_t head, floa
   for (int64_t block = 0; block + 1 < blocks; ++block) {
     if (!forward(block, kBlock)) return false;
     const float* last = inside + (kBlock - 1) * size;
-    const Token t = token(d, place(d.shape, sequence, head, block * kBlock + kBlock - 1));
+    const Token t = token(d, delta_place(d.shape, sequence, head, block * kBlock + kBlock - 1));
     if (!look(last, t, n, m, integers, s)) return false;
     advance(last, t, s, n, m, kept + (block + 1) * size);
   }
@@ -192,7 +186,7 @@ bool delta_backward(const DeltaBackward& d, int64_t sequence, int64_t head, floa
     const int64_t left = length - block * kBlock, tokens = left < kBlock ? left : kBlock;
     if (!forward(block, tokens)) return false;
     for (int64_t i = tokens - 1; i >= 0; --i) {
-      const Place p = place(d.shape, sequence, head, block * kBlock + i);
+      const DeltaPlace p = delta_place(d.shape, sequence, head, block * kBlock + i);
       if (!go_back(d, p, inside + i * size, gradient, integers, gradient_integers)) return false;
     }
   }

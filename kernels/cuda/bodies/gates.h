@@ -258,9 +258,8 @@ struct FakeQuantiseRows {
     warp_two_largest(g, first, second);
     if (!finite_in_warp(g, first, failure)) return;
     const float largest = num::float_of(first);
-    const float reach = ops::clips_at_quantile(form)
-                            ? ops::interpolate_quantile(num::float_of(second), largest, weight)
-                            : largest;
+    const float reach =
+        ops::clips_at_quantile(form) ? ops::interpolate_quantile(num::float_of(second), largest, weight) : largest;
     const ops::FakeScale scale = ops::fake_scale(form, reach);
     for (int64_t c = lane; c < n; c += kWarp) g.store(out + row * n + c, ops::fake_quantised(input(c), scale));
   }

@@ -91,7 +91,7 @@ TEST(DeviceModel, AnOutputMatrixOfItsOwnAndAllProductsGiveTheBitsOfTheCpu) {
 
 TEST(DeviceModel, FakeQuantisationAtAQuantileGivesTheBitsOfTheCpu) {
   for (Qat qat : {Qat::kInt6Row, Qat::kInt8Row}) {
-    ModelConfig c = test::small_config(2);
+    ModelConfig c = test::small_config(1);
     c.qat = qat;
     expect_same_on_a_device(c);
   }
@@ -110,21 +110,31 @@ TEST(DeviceModel, TheHypersphereGivesTheBitsOfTheCpu) {
   expect_same_on_a_device(c);
 }
 
-TEST(DeviceModel, WhatHasNoFormForADeviceIsRefusedByName) {
-  SimulatedExecutor executor(uint64_t{8});
-  const auto refusal = [&](const ModelConfig& c) {
-    Gpt model(c);
-    model.initialise(1);
-    const Status used = model.use(executor);
-    EXPECT_FALSE(used);
-    // The model is as before: the CPU's.
-    EXPECT_EQ(test::nll_of(model, Sample(1, 8, 61, 3).batch(false)).size(), 8u);
-    return used ? std::string() : std::to_string(used.error().exit_code()) + " " + used.error().message();
+TEST(DeviceModel, GatedDeltaLayersGiveTheBitsOfTheCpu) {
+  ModelConfig c = test::small_config(2);
+  c.delta_layers = {1};
+  c.delta_heads = 2;
+  c.delta_key_dim = 6;
+  c.delta_value_dim = 10;
+  expect_same_on_a_device(c);
+}
+
+TEST(DeviceModel, AnOperationWithoutAFormForADeviceIsRefusedByName) {
+  class OnTheHost : public Op {
+   public:
+    OnTheHost() : Op("blocks.3.attn") {}
+    Status forward(Tape&) override { return {}; }
+    Status backward(Tape&) override { return {}; }
   };
-  ModelConfig delta = test::small_config(2);
-  delta.delta_layers = {1};
-  const std::string end = ": this operation has no form for --device cuda yet; use --device cpu";
-  EXPECT_EQ(refusal(delta), "69 blocks.1.attn.q_conv1d.weight" + end);
+  SimulatedExecutor executor(uint64_t{8});
+  Tape tape;
+  tape.add_op(std::make_unique<OnTheHost>());
+  const Status used = tape.use(executor);
+  ASSERT_FALSE(used);
+  EXPECT_EQ(used.error().exit_code(), 69);
+  EXPECT_EQ(used.error().message(),
+            "blocks.3.attn: this operation has no form for --device cuda yet; use --device cpu");
+  EXPECT_EQ(&tape.executor(), &kernels::cpu_executor()) << "the tape is as before";
 }
 
 TEST(DeviceModel, AValueThatCannotBeUsedIsLearnedLateAndNamedWhenWatched) {

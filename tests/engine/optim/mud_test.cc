@@ -104,7 +104,7 @@ TEST(Mud, ANotFiniteValueIsRefused) {
     Floats x = test::gaussian(16 * 24, 13);
     x[77] = bad;
     kernels::MudScratch scratch;
-    EXPECT_FALSE(mud(x.data(), 16, 24, 1, Products::kS21, scratch));
+    EXPECT_FALSE(kernels::mud(x.data(), 1, 16, 24, 1, Products::kS21, scratch));
   }
 }
 

@@ -101,7 +101,8 @@ TEST_F(DeviceTraining, ClippingAndAveragesEndInTheCommitmentsOfTheCpu) {
 }
 
 TEST_F(DeviceTraining, MudOnTheHypersphereEndsInTheCommitmentsOfTheCpu) {
-  std::string text = replaced(short_config(), "mlp_hidden = 48", "mlp_hidden = 48\nhypersphere = true\nunet_skips = false");
+  std::string text =
+      replaced(short_config(), "mlp_hidden = 48", "mlp_hidden = 48\nhypersphere = true\nunet_skips = false");
   expect_same_training(device(), replaced(text, "matrix_lr = 0.04", "matrix_lr = 0.04\nmuon_whitening = \"mud\""));
 }
 
