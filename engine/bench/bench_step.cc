@@ -1,7 +1,8 @@
 /// One training step of a submission: forward and backward of one chunk per chunk of the step, then the optimizer, timed
 /// apart. Prints the digest of the state beside the times, so a fast wrong answer shows.
 ///
-/// Usage: bench_step DIR REPETITIONS [cuda]. On a GPU the times end when the device has finished; engine/bench/torch_baseline.py is the same step in PyTorch.
+/// Usage: bench_step DIR REPETITIONS [cuda]. On a GPU the times end when the device has finished;
+/// engine/bench/torch_baseline.py is the same step in PyTorch.
 #include <fmt/format.h>
 #include <sys/resource.h>
 
