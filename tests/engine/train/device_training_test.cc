@@ -2,6 +2,8 @@
 // scores, without a finding.
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "engine/train/memory_plan.h"
 #include "engine/train/trainer.h"
 #include "kernels/cuda/cuda_executor.h"
@@ -90,19 +92,20 @@ void expect_same_training(kernels::Executor& device, const std::string& config) 
 
 TEST_F(DeviceTraining, EndsInTheCommitmentsOfTheCpu) { expect_same_training(device(), short_config()); }
 
-TEST_F(DeviceTraining, ClippingAndAveragesEndInTheCommitmentsOfTheCpu) {
+TEST_F(DeviceTraining, ClippingAveragesAndFakeQuantisationEndInTheCommitmentsOfTheCpu) {
   std::string text = replaced(short_config(), "matrix_lr = 0.04",
                               "matrix_lr = 0.04\nmuon = \"parallel\"\nmuon_wd = 0.04\nadam_wd = 0.04\ngrad_clip_norm = "
                               "0.3\nclip_scope = \"worker\"");
   text = replaced(
       text, "[schedule]",
       "[averages]\nema_decay = 0.8\nsnapshot_every = 1\nsnapshots_of = \"ema\"\nfinal_weights = \"ema\"\n\n[schedule]");
-  expect_same_training(device(), text);
+  expect_same_training(device(), replaced(text, "scheme = \"int8\"", "scheme = \"int8\"\nqat = \"int6_row\""));
 }
 
 TEST_F(DeviceTraining, MudOnTheHypersphereEndsInTheCommitmentsOfTheCpu) {
-  std::string text =
-      replaced(short_config(), "mlp_hidden = 48", "mlp_hidden = 48\nhypersphere = true\nunet_skips = false");
+  const std::string text =
+      replaced(short_config(), "mlp_hidden = 48",
+               "mlp_hidden = 48\nhypersphere = true\nunet_skips = false\nsmear_gate = \"first_channels\"");
   expect_same_training(device(), replaced(text, "matrix_lr = 0.04", "matrix_lr = 0.04\nmuon_whitening = \"mud\""));
 }
 
@@ -153,6 +156,29 @@ TEST_F(DeviceTraining, AStepThatFailsEndsWithTheErrorOfTheCpu) {
   }
   EXPECT_EQ(errors[0], errors[1]);
   EXPECT_EQ(errors[0].substr(0, 23), "step 1: blocks.1.mlp_no") << errors[0];
+}
+
+/// Nothing that training takes is refused: not of what is shipped, nor of what replaces parts of it.
+TEST(MemoryPlan, EverySubmissionHasAFormForADevice) {
+  const std::filesystem::path root = std::filesystem::path(FAIRWAY_SOURCE_DIR) / "submissions";
+  int64_t count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(root)) {
+    if (!std::filesystem::exists(entry.path() / "fairway.toml")) continue;
+    auto s = submission::load_submission(entry.path().string());
+    ASSERT_TRUE(s) << entry.path();
+    const auto plan = plan_memory(*s, s->train.grad_chunk_tokens);
+    EXPECT_TRUE(plan) << entry.path() << ": " << plan.error().message();
+    ++count;
+  }
+  EXPECT_GT(count, 10);
+  auto s = submission::load_submission((root / "pr831-neural-cache").string());
+  ASSERT_TRUE(s);
+  s->model.delta_layers = {0, 1};
+  s->model.xsa_last_n = 0;
+  s->model.mlp_blocks = 2;
+  s->optimizer.whitening = optim::Whitening::kMud;
+  const auto plan = plan_memory(*s, s->train.grad_chunk_tokens);
+  EXPECT_TRUE(plan) << plan.error().message();
 }
 
 /// 65,536 tokens, what one of eight GPUs takes of a step, even if they all were one chunk.
