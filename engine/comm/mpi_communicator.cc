@@ -16,9 +16,14 @@ class Mpi : public Communicator {
   Mpi() {
     MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
     MPI_Comm_size(MPI_COMM_WORLD, &size_);
+    MPI_Comm machine;
+    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &machine);
+    MPI_Comm_rank(machine, &local_rank_);
+    MPI_Comm_free(&machine);
   }
   int rank() const override { return rank_; }
   int size() const override { return size_; }
+  int local_rank() const override { return local_rank_; }
   void sum(std::span<int64_t> x) override {
     for (size_t at = 0; at < x.size(); at += kPiece) {
       const size_t n = std::min(kPiece, x.size() - at);
@@ -38,6 +43,7 @@ class Mpi : public Communicator {
  private:
   int rank_ = 0;
   int size_ = 1;
+  int local_rank_ = 0;
 };
 
 }  // namespace

@@ -77,10 +77,10 @@ class Parameter {
 
   /// Lies in the executor's memory from here on.
   void use(kernels::Executor& executor);
+  kernels::Executor& executor() { return *executor_; }
   void download() { value_.download(); }
   void upload() { value_.upload(); }
   void download_gradient() { gradient_.download(); }
-  void upload_gradient() { gradient_.upload(); }
 
   /// Allocates (training only) and clears the accumulator.
   void clear_gradient();

@@ -1,5 +1,7 @@
 #include "engine/model/tape.h"
 
+#include <unordered_set>
+
 namespace fairway::model {
 
 ValueId Tape::add_value(int64_t width) {
@@ -24,9 +26,6 @@ Status Tape::forward(const Batch& batch) {
   FAIRWAY_CHECK(static_cast<int64_t>(batch.inputs.size()) == batch.tokens());
   FAIRWAY_CHECK(batch.sink != nullptr || static_cast<int64_t>(batch.targets.size()) == batch.tokens());
   FAIRWAY_CHECK(!batch.training || (batch.first_scored == 0 && batch.sink == nullptr && batch.attention == nullptr));
-  if (executor_->memory() != nullptr && (batch.attention != nullptr || batch.operands != nullptr)) {
-    return Error{Errc::kUnavailable, "--device cuda", "what looks into the middle of a pass (neural cache, calibration) has no form for it yet; use --device cpu"};
-  }
   batch_ = batch;
   inputs_ = executor_->stage(batch.inputs, staged_inputs_, "tokens");
   targets_ = executor_->stage(batch.targets, staged_targets_, "tokens");
@@ -44,13 +43,33 @@ Status Tape::forward(const Batch& batch) {
   return {};
 }
 
-Status Tape::backward() {
+Status Tape::backward(const std::function<void(Parameter&)>& finished) {
   FAIRWAY_CHECK(batch_.training);
+  const auto finishes = finished ? first_trained_by() : std::vector<std::vector<Parameter*>>(ops_.size());
   for (size_t i = ops_.size(); i-- > 0;) {
     running_ = ops_[i].get();
     FAIRWAY_TRY(ops_[i]->backward(*this));
+    for (Parameter* p : finishes[i]) finished(*p);
   }
   return {};
+}
+
+std::vector<std::vector<Parameter*>> Tape::first_trained_by() const {
+  std::vector<std::vector<Parameter*>> list(ops_.size());
+  std::unordered_set<const Parameter*> seen;
+  for (size_t i = 0; i < ops_.size(); ++i) {
+    for (Parameter* p : ops_[i]->trains()) {
+      if (seen.insert(p).second) list[i].push_back(p);
+    }
+  }
+  return list;
+}
+
+std::vector<Parameter*> Tape::finishing_order() const {
+  const auto finishes = first_trained_by();
+  std::vector<Parameter*> order;
+  for (size_t i = finishes.size(); i-- > 0;) order.insert(order.end(), finishes[i].begin(), finishes[i].end());
+  return order;
 }
 
 kernels::Buffer<float>& Tape::nll() {

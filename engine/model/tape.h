@@ -29,7 +29,8 @@ class LogitsSink {
   virtual Status take(int64_t first_row, int64_t rows, float* logits) = 0;
 };
 
-/// Stands between the tape and its attention in a forward pass without gradient: keys and values from before the sequence, for instance.
+/// Stands between the tape and its attention in a forward pass without gradient: keys and values from before the sequence, for instance. Pointers are to
+/// the memory of the tape's executor.
 class AttentionHook {
  public:
   /// Applies the rotation of positions first_position, first_position + 1, ... to `tokens` rows.
@@ -37,13 +38,13 @@ class AttentionHook {
   virtual ~AttentionHook() = default;
   /// Before rows (tokens, width) of the operation `label` are rotated; keys have a label that ends in ".k_rope".
   virtual void before_rotation(const std::string& label, const float* rows, int64_t tokens, int64_t width, const Rotate& rotate) = 0;
-  /// In place of kernels::attention_forward; false as there.
+  /// In place of the executor's attention_forward; false as there.
   virtual bool attend(const std::string& label, const kernels::AttentionForward& attention) = 0;
 };
 
 class Parameter;
 
-/// Sees what each matrix is multiplied with in a forward pass.
+/// Sees what each matrix is multiplied with in a forward pass. Pointers are to the memory of the tape's executor.
 class OperandObserver {
  public:
   virtual ~OperandObserver() = default;
@@ -92,6 +93,8 @@ class Op {
   virtual ~Op() = default;
   virtual Status forward(Tape& tape) = 0;
   virtual Status backward(Tape& tape) = 0;
+  /// The parameters to whose accumulators `backward` adds.
+  virtual std::vector<Parameter*> trains() const { return {}; }
   /// True if every step goes through the tape's executor; else it runs on the CPU alone.
   virtual bool runs_on_device() const { return false; }
   /// The tensor an error names, e.g. "blocks.3.attn".
@@ -125,7 +128,12 @@ class Tape {
 
   /// Forward pass; with batch.training the backward pass may follow once. Losses are left in nll().
   [[nodiscard]] Status forward(const Batch& batch);
-  [[nodiscard]] Status backward();
+  /// `finished`, if given, is called with each parameter of `finishing_order` as soon as the last contribution of this pass to its accumulator
+  /// is queued.
+  [[nodiscard]] Status backward(const std::function<void(Parameter&)>& finished = {});
+  /// The trained parameters in the order in which a backward pass finishes them: each with the first of its operations on the tape. It follows from
+  /// the model alone.
+  std::vector<Parameter*> finishing_order() const;
 
   /// Its spans are the host's.
   const Batch& batch() const { return batch_; }
@@ -159,6 +167,8 @@ class Tape {
     bool has_gradient = false;
   };
   kernels::Buffer<float> take_buffer(int64_t count);
+  /// For each operation, the parameters that no earlier one on the tape trains.
+  std::vector<std::vector<Parameter*>> first_trained_by() const;
 
   kernels::Executor* executor_ = &kernels::cpu_executor();
   const Op* running_ = nullptr;

@@ -29,8 +29,9 @@ std::string size_label(const submission::Submission& s) {
 }
 
 Status log_header(const submission::Submission& s, const train::DataFiles& files, const train::Validation& validation,
-                  const model::Gpt& model, uint64_t seed, int ranks, RunLog& log) {
+                  const model::Gpt& model, uint64_t seed, int ranks, const std::string& device, RunLog& log) {
   FAIRWAY_TRY(log.line(version_line()));
+  FAIRWAY_TRY(log.line("device:" + device));
   FAIRWAY_TRY(log.line(fmt::format("val_bpb:enabled tokenizer_kind=sentencepiece tokenizer_path={}", s.data.tokenizer)));
   FAIRWAY_TRY(log.line(fmt::format("train_loader:dataset:{} train_shards:{}", s.data.prefix, files.train_paths.size())));
   FAIRWAY_TRY(log.line(fmt::format("val_loader:shards pattern={}/{}_val_*.bin tokens:{}", s.data.path, s.data.prefix, validation.set.usable())));
@@ -152,9 +153,6 @@ Result<std::optional<Record>> previous_run(const submission::Submission& s, cons
 
 Status check_executor(const submission::Submission& s, kernels::Executor& executor) {
   if (executor.memory() == nullptr) return {};
-  if (s.calibration.source != submission::Calibration::kNone) {
-    return Error{Errc::kUnavailable, "quantization.calibration", "what matrices multiply cannot be seen on --device cuda yet; use --device cpu"};
-  }
   FAIRWAY_TRY(eval::check_executor(s.eval, executor));
   return train::check_memory(s, executor);
 }
@@ -172,7 +170,7 @@ Result<Record> run_seed(const submission::Submission& s, const train::DataFiles&
                                                options.resume ? RunLog::Existing::kAppend : RunLog::Existing::kReplace,
                                                options.echo ? RunLog::Echo::kStdout : RunLog::Echo::kNo));
     log.emplace(std::move(opened));
-    FAIRWAY_TRY(log_header(s, files, validation, model::Gpt(s.model), options.seed, c.size(), *log));
+    FAIRWAY_TRY(log_header(s, files, validation, model::Gpt(s.model), options.seed, c.size(), options.device, *log));
     return {};
   };
   FAIRWAY_TRY(comm::agree(c, open_log()));
@@ -192,7 +190,10 @@ Result<Record> run_seed(const submission::Submission& s, const train::DataFiles&
   const std::string artifact = join(options.out_dir, artifact_file_name(s.codec));
   if (c.is_root()) {
     status = [&]() -> Status {
+      // Passes for calibration belong to the device, quantising and packing to the host.
+      FAIRWAY_TRY(trained.model->use(*options.executor));
       FAIRWAY_ASSIGN(auto hessians, calibrate(*trained.model, s, files.train_paths));
+      FAIRWAY_TRY(trained.model->use(kernels::cpu_executor()));
       FAIRWAY_ASSIGN(packed, pack(*trained.model, s, hessians));
       FAIRWAY_TRY(log_sizes(s, packed, *log));
       FAIRWAY_TRY(write_file_atomic(artifact, packed.compressed));

@@ -21,6 +21,7 @@ struct RunOptions {
   bool show_progress = true;
   const std::vector<double>* replay_multipliers = nullptr;
   kernels::Executor* executor = &kernels::cpu_executor();  ///< trains and scores; it must outlive the call
+  std::string device = "cpu";                              ///< what the log calls it
 };
 
 /// Error kUnavailable, naming it, for what training, quantising or scoring the submission needs and the executor's device does not have.

@@ -9,6 +9,8 @@
 #include "engine/base/interrupt.h"
 #include "engine/base/progress.h"
 #include "engine/base/stopwatch.h"
+#include "engine/model/checked.h"
+#include "engine/train/gradient_sums.h"
 #include "engine/train/memory_plan.h"
 #include "kernels/accumulate.h"
 
@@ -22,7 +24,8 @@ class Run {
   Run(const submission::Submission& s, const Validation* validation, const TrainOptions& options, comm::Communicator& c, RunLog* log,
       data::TrainingBatches batches)
       : s_(s), validation_(validation), options_(options), comm_(c), log_(log), batches_(std::move(batches)),
-        executor_(*options.executor), model_(std::make_unique<model::Gpt>(s.model)), optimizer_(s.optimizer, *model_) {}
+        executor_(*options.executor), model_(std::make_unique<model::Gpt>(s.model)), optimizer_(s.optimizer, *model_),
+        sums_(*model_, c) {}
 
   Result<Trained> execute() {
     FAIRWAY_TRY(start());
@@ -145,7 +148,8 @@ class Run {
   }
 
   /// This rank's share of the chunks [first, end): those with c mod size = rank, in fresh accumulators. Adds the loss of its tokens to loss_.
-  Status my_chunks(int64_t first, int64_t end, bool fake_quantise) {
+  /// `summing`: sums over ranks begin as the last chunk's backward pass finishes accumulators.
+  Status my_chunks(int64_t first, int64_t end, bool fake_quantise, bool summing) {
     for (auto& p : model_->parameters()) p->clear_gradient();
     const int64_t rows_per_chunk = s_.train.grad_chunk_tokens / s_.train.seq_len;
     const size_t chunk = static_cast<size_t>(s_.train.grad_chunk_tokens);
@@ -162,28 +166,30 @@ class Run {
       batch.chunk_term_limit = kernels::term_limit(s_.chunks_per_step() * s_.model.terms_per_parameter());
       FAIRWAY_TRY(model_->tape().forward(batch));
       executor_.add_losses(model_->tape().nll_data(), model_->tape().nll_count(), loss_.data());
-      FAIRWAY_TRY(model_->tape().backward());
+      if (summing && c + size >= end) {
+        FAIRWAY_TRY(model_->tape().backward([&](model::Parameter& p) { sums_.begin(p); }));
+      } else {
+        FAIRWAY_TRY(model_->tape().backward());
+      }
     }
     return {};
   }
 
-  /// The same, and if a device tells afterwards that a value could not be used, once more from the unchanged parameters with a look after every
-  /// call, which names the operation.
-  Status checked_chunks(int64_t first, int64_t end, bool fake_quantise) {
-    FAIRWAY_TRY(my_chunks(first, end, fake_quantise));
-    if (executor_.sound()) return {};
-    executor_.watch(true);
-    FAIRWAY_TRY(my_chunks(first, end, fake_quantise));
-    return Error{Errc::kInternal, "--device cuda", "a failure did not repeat: this device does not compute the same twice"};
+  /// The chunks of all ranks; accumulators then hold the sums. Collective: every rank takes part in the sums, whatever it has met, and an error of
+  /// one stops all.
+  Status summed_chunks(int64_t first, int64_t end, bool fake_quantise) {
+    bool summing = true;
+    return stop_together(model::checked(executor_, [&] {
+      Status status = my_chunks(first, end, fake_quantise, summing);
+      if (summing) sums_.finish();
+      summing = false;
+      return status;
+    }));
   }
 
-  void sum_gradients() {
-    if (comm_.size() == 1) return;
-    for (auto& p : model_->parameters()) {
-      p->download_gradient();
-      comm_.sum(p->gradients());
-      p->upload_gradient();
-    }
+  Status stop_together(Status mine) {
+    if (comm_.max(mine ? 0 : 1) == 0 || !mine) return mine;
+    return Error{Errc::kData, fmt::format("rank {}", comm_.rank()), "stopped because another rank met an error"};
   }
 
   Status one_step() {
@@ -198,15 +204,9 @@ class Run {
     const bool by_worker = s_.optimizer.clip_scope == optim::ClipScope::kWorker;
     const int64_t workers = by_worker ? s_.train.virtual_workers : 1, chunks = s_.chunks_per_step() / workers;
     loss_.zero();
-    Status filled = batches_.fill_step(step, inputs_, targets_);
+    if (Status s = stop_together(batches_.fill_step(step, inputs_, targets_)); !s) return at_step(s.error());
     for (int64_t w = 0; w < workers; ++w) {
-      Status status = w == 0 ? std::move(filled) : Status();
-      if (status) status = checked_chunks(w * chunks, (w + 1) * chunks, late_qat_);
-      if (comm_.max(status ? 0 : 1) != 0) {
-        if (!status) return at_step(status.error());
-        return at_step(Error{Errc::kData, fmt::format("rank {}", comm_.rank()), "stopped because another rank met an error"});
-      }
-      sum_gradients();
+      if (Status s = summed_chunks(w * chunks, (w + 1) * chunks, late_qat_); !s) return at_step(s.error());
       if (!by_worker) continue;
       if (Status s = optimizer_.take_worker(s_.train.batch_tokens / workers); !s) return at_step(s.error());
     }
@@ -274,6 +274,7 @@ class Run {
   kernels::Executor& executor_;
   std::unique_ptr<model::Gpt> model_;
   optim::Optimizer optimizer_;
+  GradientSums sums_;
   Progress progress_;
   std::vector<uint16_t> inputs_, targets_;
   kernels::Mirrored<int64_t> loss_;  ///< of the step's tokens on this rank, in units of 2^-26

@@ -10,4 +10,6 @@ std::string device_problem() { return "this build has no CUDA; configure with -D
 
 std::unique_ptr<kernels::Executor> cuda_executor(int) { throw DeviceError(device_problem()); }
 
+std::string device_name(kernels::Executor&) { throw DeviceError(device_problem()); }
+
 }  // namespace fairway::cuda

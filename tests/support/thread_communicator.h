@@ -2,10 +2,11 @@
 #pragma once
 
 #include <algorithm>
-#include <barrier>
+#include <condition_variable>
 #include <cstring>
 #include <functional>
 #include <mutex>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -14,13 +15,49 @@
 
 namespace fairway::test {
 
+/// Thrown by a body, its rank dies; every other rank gets it from the collective call it waits in, or from its next.
+struct LostRank : std::runtime_error {
+  LostRank() : std::runtime_error("a rank was lost") {}
+};
+
+/// std::barrier, except that `abandon` ends the wait of all, now and later, with LostRank.
+class Barrier {
+ public:
+  explicit Barrier(int size) : size_(size) {}
+  void arrive_and_wait() {
+    std::unique_lock lock(mutex_);
+    if (abandoned_) throw LostRank();
+    const uint64_t round = round_;
+    if (++arrived_ == size_) {
+      arrived_ = 0;
+      ++round_;
+      changed_.notify_all();
+      return;
+    }
+    changed_.wait(lock, [&] { return round_ != round || abandoned_; });
+    if (round_ == round) throw LostRank();
+  }
+  void abandon() {
+    std::lock_guard lock(mutex_);
+    abandoned_ = true;
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int size_, arrived_ = 0;
+  uint64_t round_ = 0;
+  bool abandoned_ = false;
+};
+
 /// Calls body(communicator) once per rank, concurrently, and returns when all have. Every rank runs its loops on one thread.
 ///
-/// Ranks must make the same collective calls; one that leaves early makes the others wait for ever (ctest's timeout ends that).
+/// Ranks must make the same collective calls; one that returns early makes the others wait for ever (ctest's timeout ends that).
 inline void on_ranks(int size, const std::function<void(comm::Communicator&)>& body) {
   struct Shared {
     explicit Shared(int size) : barrier(size) {}
-    std::barrier<> barrier;
+    Barrier barrier;
     std::mutex mutex;
     std::vector<int64_t> numbers;
     std::span<const std::byte> bytes;
@@ -70,7 +107,11 @@ inline void on_ranks(int size, const std::function<void(comm::Communicator&)>& b
     threads.emplace_back([&, r] {
       kernels::set_thread_count(1);
       Rank rank(shared, r, size);
-      body(rank);
+      try {
+        body(rank);
+      } catch (const LostRank&) {
+        shared.barrier.abandon();
+      }
     });
   }
   for (std::thread& t : threads) t.join();

@@ -106,7 +106,7 @@ ExitCode run_ablate(const Arguments& arguments) {
     FAIRWAY_ASSIGN(Job job, prepare(base, text, (out / folder_name(jobs.size(), text)).string(), settings));
     jobs.push_back(std::move(job));
   }
-  FAIRWAY_ASSIGN(auto communicator, comm::create_communicator());
+  FAIRWAY_ASSIGN(auto communicator, ranks_on_cpu());
   std::vector<AblationVariant> variants;
   for (const Job& job : jobs) {
     FAIRWAY_ASSIGN(auto files, train::open_data(job.submission, true));

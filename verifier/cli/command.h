@@ -3,12 +3,15 @@
 
 #include <boost/program_options.hpp>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "engine/base/result.h"
+#include "engine/comm/communicator.h"
 #include "engine/submission/submission.h"
+#include "kernels/executor.h"
 #include "verifier/report/report.h"
 
 namespace fairway::cli {
@@ -69,8 +72,18 @@ void add_submission(Parser& parser);
 enum class Devices { kCpuOnly, kAny };
 /// Sets the threads and loads the submission they name.
 Result<submission::Submission> load_submission(const boost::program_options::variables_map& v, Devices devices = Devices::kCpuOnly);
-/// The executor of --device; it lives as long as the process. After load_submission.
-kernels::Executor& chosen_executor(const boost::program_options::variables_map& v);
+/// The ranks of a command that computes on the CPU: one process or those of MPI. Collective. Errors: kUnavailable if a launcher of another kind started
+/// several, kData if they are of different builds.
+Result<std::unique_ptr<comm::Communicator>> ranks_on_cpu();
+/// Who computes, and with whom.
+struct Workplace {
+  std::unique_ptr<comm::Communicator> communicator;
+  kernels::Executor* executor;  ///< it lives as long as the process
+  std::string device;           ///< for the log: which device --device came to, and why
+};
+/// The ranks of this run, which one launch command starts for any device, and the executor of --device. Collective, after load_submission. Errors:
+/// kUsage for variables of a launcher that make no sense, kUnavailable for what build or machine lack, kData if ranks are of different builds.
+Result<Workplace> chosen_workplace(const boost::program_options::variables_map& v);
 
 /// Standard output is a terminal and NO_COLOR is not set.
 bool want_colour();

@@ -62,12 +62,12 @@ ExitCode run_eval(const Arguments& arguments) {
     FAIRWAY_ASSIGN(files, train::open_data(s, false));
   }
   FAIRWAY_ASSIGN(auto validation, train::open_validation(s, files));
-  FAIRWAY_ASSIGN(auto communicator, comm::create_communicator());
-  FAIRWAY_TRY(model.use(chosen_executor(v)));
+  FAIRWAY_ASSIGN(Workplace place, chosen_workplace(v));
+  FAIRWAY_TRY(model.use(*place.executor));
   const Stopwatch evaluation;
-  FAIRWAY_ASSIGN(auto scores, replay::score(model, s, validation, {v["nll-out"].as<std::string>(), v["trace-out"].as<std::string>(), container_sha256}, true, *communicator));
+  FAIRWAY_ASSIGN(auto scores, replay::score(model, s, validation, {v["nll-out"].as<std::string>(), v["trace-out"].as<std::string>(), container_sha256}, true, *place.communicator));
   const int64_t ms = evaluation.milliseconds();
-  if (!communicator->is_root()) return 0;
+  if (!place.communicator->is_root()) return 0;
   for (const std::string& line : replay::result_lines(s, scores, ms)) std::fputs((line + "\n").c_str(), stdout);
   std::fputs(fmt::format("tokens:{} bytes:{} scores_sha256:{}\n", scores.tokens, scores.bytes, hex(scores.stream_sha256)).c_str(), stdout);
   return 0;

@@ -10,7 +10,6 @@
 #include <sstream>
 
 #include "kernels/cpu/parallel.h"
-#include "kernels/cuda/cuda_executor.h"
 #include "kernels/cuda/device.h"
 #include "verifier/cli/command.h"
 
@@ -111,14 +110,6 @@ Status check_device(const std::string& device, Devices devices) {
 }
 
 }  // namespace
-
-kernels::Executor& chosen_executor(const po::variables_map& v) {
-  if (v["device"].as<std::string>() != "cuda") return kernels::cpu_executor();
-  // Open MPI numbers the ranks of a machine; each takes a GPU of its own.
-  const char* rank = std::getenv("OMPI_COMM_WORLD_LOCAL_RANK");
-  static const std::unique_ptr<kernels::Executor> executor = cuda::cuda_executor(rank == nullptr ? 0 : std::atoi(rank));
-  return *executor;
-}
 
 Result<submission::Submission> load_submission(const po::variables_map& v, Devices devices) {
   const int threads = v["threads"].as<int>();

@@ -28,7 +28,8 @@ ExitCode run_train(const Arguments& arguments) {
                 "Trains the submission in DIR for each of its seeds: OUT/seed_<N>/ receives train.log, the artifact (model.zlib or\n"
                 "model.zst), scores.f32 (nll of every prediction), schedule.f64 and, last, replay.json. The log has the upstream line\n"
                 "shapes. An interrupted run goes on from its last checkpoint when the same command is given again; a completed one is not repeated.\n"
-                "Several ranks: mpirun -np N fairway train DIR --out OUT, with N dividing the chunks of a step; the bits are the same.");
+                "Several ranks: mpirun -np N fairway train DIR --out OUT, with N dividing the chunks of a step; the bits are the same. With\n"
+                "--device cuda each takes a GPU; a launcher that sets MASTER_ADDR, MASTER_PORT, RANK, WORLD_SIZE and LOCAL_RANK serves as well.");
   parser.options().add_options()
       ("out", po::value<std::string>()->required(), "folder for the results")
       ("seed", po::value<uint64_t>(), "train only this seed, which need not be in the file")
@@ -45,7 +46,7 @@ ExitCode run_train(const Arguments& arguments) {
     return print_memory_plan(v);
   }
   FAIRWAY_ASSIGN(auto s, load_submission(v, Devices::kAny));
-  FAIRWAY_ASSIGN(auto communicator, comm::create_communicator());
+  FAIRWAY_ASSIGN(Workplace place, chosen_workplace(v));
   FAIRWAY_ASSIGN(auto files, train::open_data(s, true));
   FAIRWAY_ASSIGN(auto validation, train::open_validation(s, files));
   std::vector<uint64_t> seeds = s.train.seeds;
@@ -57,9 +58,10 @@ ExitCode run_train(const Arguments& arguments) {
     run.resume = v.count("fresh") == 0;
     run.echo = v.count("quiet") == 0;
     run.show_progress = run.echo;
-    run.executor = &chosen_executor(v);
-    FAIRWAY_ASSIGN(auto record, replay::run_seed(s, files, validation, run, *communicator));
-    if (communicator->is_root() && run.echo) {
+    run.executor = place.executor;
+    run.device = place.device;
+    FAIRWAY_ASSIGN(auto record, replay::run_seed(s, files, validation, run, *place.communicator));
+    if (place.communicator->is_root() && run.echo) {
       std::fputs(fmt::format("record:{}/replay.json identity:{}\n", run.out_dir, hex(replay::identity_digest(record.identity))).c_str(), stdout);
     }
   }

@@ -241,7 +241,7 @@ ExitCode run_verify(const Arguments& arguments) {
   if (request.out.empty()) request.out = (fs::path("out") / fs::path(request.directory).lexically_normal().filename()).string();
   const fs::path directory(request.directory);
   const bool replayable = fs::exists(directory / "fairway.toml") || !fs::exists(directory / "submission.json");
-  FAIRWAY_ASSIGN(auto communicator, comm::create_communicator());
+  FAIRWAY_ASSIGN(auto communicator, ranks_on_cpu());
   FAIRWAY_ASSIGN(request.baseline, baseline_request(v));
   if (!request.log.empty() && communicator->is_root()) {
     FAIRWAY_ASSIGN(request.recording, can_record(v, request.log));

@@ -10,6 +10,7 @@ class ChannelScale : public Op {
  public:
   ChannelScale(Parameter& s, float factor, ValueId in, ValueId out)
       : Op(s.name()), s_(s), factor_(factor), in_(in), out_(out) {}
+  std::vector<Parameter*> trains() const override { return {&s_}; }
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
   bool runs_on_device() const override { return true; }

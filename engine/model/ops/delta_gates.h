@@ -11,6 +11,7 @@ class DeltaGates : public Op {
  public:
   DeltaGates(Parameter& a_log, Parameter& dt_bias, ValueId a, ValueId b, ValueId decay, ValueId beta)
       : Op(dt_bias.name()), a_log_(a_log), dt_bias_(dt_bias), a_(a), b_(b), decay_(decay), beta_(beta) {}
+  std::vector<Parameter*> trains() const override { return {&a_log_, &dt_bias_}; }
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
   bool runs_on_device() const override { return true; }

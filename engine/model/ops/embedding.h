@@ -9,6 +9,7 @@ namespace fairway::model {
 class Embedding : public Op {
  public:
   Embedding(Parameter& table, ValueId out) : Op(table.name()), table_(table), out_(out) {}
+  std::vector<Parameter*> trains() const override { return {&table_}; }
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
   bool runs_on_device() const override { return true; }

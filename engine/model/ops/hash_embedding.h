@@ -15,6 +15,7 @@ class HashEmbedding : public Op {
  public:
   HashEmbedding(Parameter& table, ops::BigramHash hash, bool trigrams, ValueId out)
       : Op(table.name()), table_(table), hash_(hash), trigrams_(trigrams), out_(out) {}
+  std::vector<Parameter*> trains() const override { return {&table_}; }
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
   bool runs_on_device() const override { return true; }

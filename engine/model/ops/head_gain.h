@@ -9,6 +9,7 @@ namespace fairway::model {
 class HeadGain : public Op {
  public:
   HeadGain(Parameter& gain, ValueId in, ValueId out) : Op(gain.name()), gain_(gain), in_(in), out_(out) {}
+  std::vector<Parameter*> trains() const override { return {&gain_}; }
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
   bool runs_on_device() const override { return true; }

@@ -9,6 +9,7 @@ namespace fairway::model {
 class HeadGate : public Op {
  public:
   HeadGate(Parameter& bias, ValueId in, ValueId z, ValueId out) : Op(bias.name()), bias_(bias), in_(in), z_(z), out_(out) {}
+  std::vector<Parameter*> trains() const override { return {&bias_}; }
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
   bool runs_on_device() const override { return true; }

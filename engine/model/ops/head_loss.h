@@ -17,6 +17,9 @@ class HeadLoss : public Op {
   /// (vocab), if there is one; then capped.
   HeadLoss(const ModelConfig& config, Parameter& table, ValueId in, std::optional<ValueId> extra = {}, Parameter* scale = nullptr)
       : Op("logits"), config_(config), table_(table), in_(in), extra_(extra), scale_(scale) {}
+  std::vector<Parameter*> trains() const override {
+    return scale_ == nullptr ? std::vector<Parameter*>{&table_} : std::vector<Parameter*>{&table_, scale_};
+  }
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
   bool runs_on_device() const override { return true; }

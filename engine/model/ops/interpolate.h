@@ -12,6 +12,7 @@ class Interpolate : public Op {
   /// `row` of the rates, if they are a matrix.
   Interpolate(Parameter& rate, int64_t row, float factor, ValueId x, ValueId u, ValueId out)
       : Op(rate.name()), rate_(rate), row_(row), factor_(factor), x_(x), u_(u), out_(out) {}
+  std::vector<Parameter*> trains() const override { return {&rate_}; }
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
   bool runs_on_device() const override { return true; }

@@ -2,6 +2,12 @@
 
 namespace fairway::model {
 
+std::vector<Parameter*> Linear::trains() const {
+  std::vector<Parameter*> weights;
+  for (const Branch& b : branches_) weights.push_back(b.weight);
+  return weights;
+}
+
 Status Linear::forward(Tape& tape) {
   ProductScratch& scratch = tape.scratch();
   const int64_t tokens = tape.batch().tokens(), in = tape.width(in_);

@@ -20,6 +20,7 @@ class Linear : public Op {
   };
   Linear(std::string label, const ModelConfig& config, ValueId in, std::vector<Branch> branches)
       : Op(std::move(label)), config_(config), in_(in), branches_(std::move(branches)) {}
+  std::vector<Parameter*> trains() const override;
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
   bool runs_on_device() const override { return true; }

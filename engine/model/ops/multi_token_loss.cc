@@ -8,6 +8,12 @@ void MultiTokenLoss::put_before(Tape& tape, Parameter& square) {
   in_ = seen;
 }
 
+std::vector<Parameter*> MultiTokenLoss::trains() const {
+  std::vector<Parameter*> list = {&head_};
+  if (before_ != nullptr) list.push_back(before_->trains().front());
+  return list;
+}
+
 Status MultiTokenLoss::forward(Tape& tape) {
   const Batch& b = tape.batch();
   const int64_t scored = b.length - ahead_, rows = b.sequences * scored, width = config_.width, vocab = config_.vocab_size;

@@ -23,6 +23,7 @@ class MultiTokenLoss : public Op {
       : Op(std::move(label)), config_(config), head_(head), ahead_(ahead), weight_(weight), in_(in) {}
   /// The head sees its input through the matrix `square`, (width, width).
   void put_before(Tape& tape, Parameter& square);
+  std::vector<Parameter*> trains() const override;
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
   bool runs_on_device() const override { return true; }

@@ -10,6 +10,7 @@ namespace fairway::model {
 class ResidualMix : public Op {
  public:
   ResidualMix(Parameter& mix, ValueId x, ValueId x0, ValueId out) : Op(mix.name()), mix_(mix), x_(x), x0_(x0), out_(out) {}
+  std::vector<Parameter*> trains() const override { return {&mix_}; }
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
   bool runs_on_device() const override { return true; }
@@ -24,6 +25,7 @@ class ScaledAdd : public Op {
  public:
   ScaledAdd(Parameter& scale, int64_t row, ValueId x, ValueId a, ValueId out)
       : Op(scale.name()), scale_(scale), row_(row), x_(x), a_(a), out_(out) {}
+  std::vector<Parameter*> trains() const override { return {&scale_}; }
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
   bool runs_on_device() const override { return true; }

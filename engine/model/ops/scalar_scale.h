@@ -11,6 +11,7 @@ namespace fairway::model {
 class ScalarScale : public Op {
  public:
   ScalarScale(Parameter& s, ValueId in, ValueId out) : Op(s.name()), s_(s), in_(in), out_(out) {}
+  std::vector<Parameter*> trains() const override { return {&s_}; }
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
   bool runs_on_device() const override { return true; }
@@ -24,6 +25,7 @@ class ScalarScale : public Op {
 class ScalarAdd : public Op {
  public:
   ScalarAdd(Parameter& s, ValueId x, ValueId a, ValueId out) : Op(s.name()), s_(s), x_(x), a_(a), out_(out) {}
+  std::vector<Parameter*> trains() const override { return {&s_}; }
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
   bool runs_on_device() const override { return true; }

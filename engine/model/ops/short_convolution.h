@@ -10,6 +10,7 @@ namespace fairway::model {
 class ShortConvolution : public Op {
  public:
   ShortConvolution(Parameter& w, ValueId in, ValueId out) : Op(w.name()), w_(w), in_(in), out_(out) {}
+  std::vector<Parameter*> trains() const override { return {&w_}; }
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
   bool runs_on_device() const override { return true; }

@@ -12,6 +12,7 @@ namespace fairway::model {
 class SmearGate : public Op {
  public:
   SmearGate(Parameter& gate, bool keeps, ValueId in, ValueId out) : Op(gate.name()), gate_(gate), keeps_(keeps), in_(in), out_(out) {}
+  std::vector<Parameter*> trains() const override { return {&gate_}; }
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
   bool runs_on_device() const override { return true; }
@@ -27,6 +28,7 @@ class TokenSmearGate : public Op {
  public:
   TokenSmearGate(Parameter& weight, Parameter& bias, ValueId in, ValueId out)
       : Op(weight.name()), weight_(weight), bias_(bias), in_(in), out_(out) {}
+  std::vector<Parameter*> trains() const override { return {&weight_, &bias_}; }
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
   bool runs_on_device() const override { return true; }

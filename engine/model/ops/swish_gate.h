@@ -9,6 +9,7 @@ namespace fairway::model {
 class SwishGate : public Op {
  public:
   SwishGate(Parameter& w, ValueId n, ValueId g, ValueId out) : Op(w.name()), w_(w), n_(n), g_(g), out_(out) {}
+  std::vector<Parameter*> trains() const override { return {&w_}; }
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
   bool runs_on_device() const override { return true; }

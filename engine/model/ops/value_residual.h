@@ -9,6 +9,7 @@ namespace fairway::model {
 class ValueResidual : public Op {
  public:
   ValueResidual(Parameter& lambda, ValueId v0, ValueId v, ValueId out) : Op(lambda.name()), lambda_(lambda), v0_(v0), v_(v), out_(out) {}
+  std::vector<Parameter*> trains() const override { return {&lambda_}; }
   Status forward(Tape& tape) override;
   Status backward(Tape& tape) override;
   bool runs_on_device() const override { return true; }

@@ -59,6 +59,33 @@ TEST(Ranks, SumMaximumAndBroadcastReachEveryRank) {
   }
 }
 
+TEST(SameBuild, OneRankOfAnotherBuildStopsAllAndNamesItself) {
+  EXPECT_TRUE(same_build(*single_process(), "fairway 1"));
+  const std::string line(300, 'x');  // builds may differ at the end of a long line
+  std::vector<std::string> messages(3);
+  test::on_ranks(3, [&](Communicator& c) {
+    EXPECT_TRUE(same_build(c, line));
+    const Status s = same_build(c, c.rank() == 2 ? line + "2" : line);
+    messages[static_cast<size_t>(c.rank())] = s ? "passed" : s.error().message();
+  });
+  EXPECT_EQ(messages[2], "rank 2: this rank is another build than rank 0: \"" + line + "2\"; start one build everywhere");
+  for (int r : {0, 1}) EXPECT_EQ(messages[static_cast<size_t>(r)], "stopped because another rank met an error");
+}
+
+TEST(Sums, ThatAreBegunAreThereWhenFinished) {
+  test::on_ranks(3, [&](Communicator& c) {
+    std::array<int64_t, 2> x = {c.rank(), 1}, y = {-c.rank(), int64_t{1} << 61};
+    for (int round = 0; round < 3; ++round) {
+      auto a = x, b = y;
+      c.begin_sum(nullptr, a.data(), a.size());
+      c.begin_sum(nullptr, b.data(), 1);
+      c.finish_sums();
+      EXPECT_EQ(a, (std::array<int64_t, 2>{3, 3}));
+      EXPECT_EQ(b, (std::array<int64_t, 2>{-3, int64_t{1} << 61}));
+    }
+  });
+}
+
 TEST(Agree, OneFailureIsAFailureOfAllAndKeepsItsOwnWords) {
   EXPECT_TRUE(agree(*single_process(), {}));
   const Status alone = agree(*single_process(), Error{Errc::kNoInput, "here", "gone"});

@@ -31,7 +31,7 @@ TEST(Nccl, SumsAndMaximaOverTheGpusOfThisMachineAreThoseOfIntegers) {
       cuda::Device device(rank);
       auto made = create_nccl_communicator(device, StoreAddress{"127.0.0.1", 29511, rank, size, rank}, "test");
       ASSERT_TRUE(made) << made.error().message();
-      NcclCommunicator& comm = **made;
+      Communicator& comm = **made;
       std::vector<int64_t> x(100003), expected(x.size());
       for (size_t i = 0; i < x.size(); ++i) {
         x[i] = (int64_t{1} << 59) / (rank + 1) - static_cast<int64_t>(i) * 1234567891;
@@ -39,8 +39,8 @@ TEST(Nccl, SumsAndMaximaOverTheGpusOfThisMachineAreThoseOfIntegers) {
       }
       cuda::DeviceBuffer<int64_t> on_device(device, "a test's sums");
       on_device.upload(x.data(), x.size());
-      comm.sum_on_device(on_device.data(), static_cast<int64_t>(x.size()));
-      comm.wait();
+      comm.begin_sum(&device, on_device.data(), x.size());
+      comm.finish_sums();
       std::vector<int64_t> got(x.size());
       on_device.download(got.data());
       EXPECT_EQ(got, expected);

@@ -6,10 +6,7 @@
 
 #include "engine/train/memory_plan.h"
 #include "engine/train/trainer.h"
-#include "kernels/cuda/cuda_executor.h"
-#include "kernels/cuda/device.h"
-#include "kernels/cuda/device_executor.h"
-#include "tests/kernels/cuda/simulated_device.h"
+#include "tests/kernels/cuda/device_fixture.h"
 #include "tests/support/thread_communicator.h"
 #include "tests/support/tiny_submission.h"
 
@@ -18,33 +15,9 @@ namespace {
 
 using test::replaced;
 using test::TinySubmission;
-using SimulatedExecutor = cuda::DeviceExecutor<test::SimulatedDevice>;
+using test::SimulatedExecutor;
 
-#if defined(FAIRWAY_TEST_ON_GPU)
-class DeviceTraining : public ::testing::Test {
- protected:
-  void SetUp() override {
-    if (const std::string problem = cuda::device_problem(); !problem.empty()) GTEST_SKIP() << problem;
-    executor_ = cuda::cuda_executor();
-  }
-  kernels::Executor& device() { return *executor_; }
-
- private:
-  std::unique_ptr<kernels::Executor> executor_;
-};
-#else
-class DeviceTraining : public ::testing::Test {
- protected:
-  void TearDown() override {
-    EXPECT_EQ(executor_.queue().problem(), "");
-    EXPECT_GT(executor_.queue().launches(), 100);
-  }
-  kernels::Executor& device() { return executor_; }
-
- private:
-  SimulatedExecutor executor_{uint64_t{3}};
-};
-#endif
+class DeviceTraining : public test::DeviceFixture {};
 
 /// Few and short steps: a simulated grid is slow.
 std::string short_config() {
