@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "kernels/attention.h"
 #include "kernels/buffer.h"
@@ -19,6 +20,7 @@
 #include "kernels/matmul.h"
 #include "kernels/ops/adam.h"
 #include "kernels/ops/fake_quantise.h"
+#include "kernels/ops/sgd.h"
 
 namespace fairway::kernels {
 
@@ -139,6 +141,7 @@ class Executor {
   [[nodiscard]] virtual bool all_finite(const float* x, int64_t count) = 0;
   virtual void adam(const float* g, bool bf16, const ops::AdamStep& step, int64_t count, float* m, float* v,
                     float* w) = 0;
+  virtual void sgd(const float* g, bool bf16, const ops::SgdStep& step, int64_t count, float* u, float* w) = 0;
   virtual void muon_momentum(float mu, bool bf16, int64_t count, float* u, float* momentum) = 0;
   [[nodiscard]] virtual bool newton_schulz(float* u, int64_t count, int64_t rows, int64_t columns, int64_t steps,
                                            Products products) = 0;
@@ -174,6 +177,13 @@ class Executor {
     buffer.place(memory(), what);
     buffer.upload(host.data(), host.size());
     return buffer.data();
+  }
+  /// The reverse, for the host to read; waits for a device.
+  const float* fetch(const float* x, int64_t count, std::vector<float>& copy) {
+    if (memory() == nullptr) return x;
+    copy.resize(static_cast<size_t>(count));
+    if (count > 0) memory()->copy_to_host(copy.data(), x, copy.size() * sizeof(float));
+    return copy.data();
   }
 };
 

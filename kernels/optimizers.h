@@ -5,11 +5,15 @@
 #include <cstdint>
 
 #include "kernels/ops/adam.h"
+#include "kernels/ops/sgd.h"
 
 namespace fairway::kernels {
 
 /// m, v and w go on by one step of Adam; with `bf16` as stored in it (ops/adam.h).
 void adam(const float* g, bool bf16, const ops::AdamStep& step, int64_t count, float* m, float* v, float* w);
+
+/// The momentum u and w go on by one step of SGD; with `bf16` as stored in it (ops/sgd.h).
+void sgd(const float* g, bool bf16, const ops::SgdStep& step, int64_t count, float* u, float* w);
 
 /// The gradient u becomes the input of Newton-Schulz; the momentum goes on by one step. With `bf16` as stored in it.
 void muon_momentum(float mu, bool bf16, int64_t count, float* u, float* momentum);

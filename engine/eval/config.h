@@ -91,10 +91,6 @@ struct EvalConfig {
   NgramConfig ngram = {};
   DishonestConfig dishonest = {};
 
-  /// The weights stay as they are, and nothing but logits is taken from a pass.
-  bool scores_only() const {
-    return procedure == ProcedureKind::kWindows || procedure == ProcedureKind::kDocuments || procedure == ProcedureKind::kDocuments212;
-  }
   /// Documents are scored apart, as their boundaries are known beforehand.
   bool by_document() const { return procedure == ProcedureKind::kDocuments || procedure == ProcedureKind::kDocuments212 || whole_stream(); }
   /// The state that scores one document must know nothing of another.

@@ -30,7 +30,7 @@ struct EvalRun {
   TraceSetup trace = {};       ///< the sink is called on rank 0 only
 };
 
-/// Evaluates; every rank returns the same scores. A procedure that trains leaves the model trained. Errors: those of WindowPlan, a value
+/// Evaluates; every rank returns the same scores. A procedure that trains leaves the model trained, where its executor computes. Errors: those of WindowPlan, a value
 /// the model cannot compute with, a sink's.
 Result<Scores> evaluate(model::Gpt& model, const EvalRun& run);
 

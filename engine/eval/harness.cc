@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "engine/eval/row_collector.h"
+#include "engine/model/checked.h"
 #include "kernels/num/exact_sum.h"
 #include "kernels/num/philox.h"
 
@@ -72,7 +73,7 @@ Status Harness::forward(model::Gpt& model, std::span<const uint16_t> inputs, con
   batch.attention = options.attention;
   batch.window_length = setup_.seq_len;
   batch.sink = &sink;
-  return model.tape().forward(batch);
+  return model::checked(model.tape().executor(), [&] { return model.tape().forward(batch); });
 }
 
 Status Harness::run_group(model::Gpt& model, const WindowGroup& group, const ScoreOptions& options,

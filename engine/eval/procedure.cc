@@ -24,8 +24,20 @@ void Archive::bytes(void* data, size_t size) {
 }
 
 void Archive::parameter(model::Parameter& p) {
+  if (mode_ != Mode::kLoad) p.download();
   bytes(p.value(), p.values().size_bytes());
-  if (mode_ == Mode::kLoad) p.changed();
+  if (mode_ != Mode::kLoad) return;
+  p.upload();
+  p.changed();
+}
+
+void Archive::mirrored(kernels::Mirrored<float>& x) {
+  uint64_t size = x.size();
+  value(size);
+  FAIRWAY_CHECK(size == x.size());
+  if (mode_ != Mode::kLoad) x.download();
+  bytes(x.host().data(), x.host().size_bytes());
+  if (mode_ == Mode::kLoad) x.upload();
 }
 
 Digest Procedure::state_digest() {
@@ -58,6 +70,7 @@ Digest weights_digest(model::Gpt& model) {
     sha.update(p->name().data(), p->name().size());
     const int64_t count = p->count();
     sha.update(&count, sizeof count);
+    p->download();
     sha.update(p->value(), p->values().size_bytes());
   }
   return sha.finish();

@@ -36,7 +36,9 @@ class Archive {
     if (mode_ == Mode::kLoad) x.resize(static_cast<size_t>(size));
     if (size != 0) bytes(x.data(), x.size() * sizeof(T));
   }
+  /// What an executor computes with: its copy on the host is brought up to date before, and sent back where it was put in place.
   void parameter(model::Parameter& p);
+  void mirrored(kernels::Mirrored<float>& x);
   Digest digest() { return sha_.finish(); }
   std::vector<std::byte> take() { return std::move(saved_); }
 

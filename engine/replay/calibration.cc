@@ -7,6 +7,7 @@
 #include "engine/base/interrupt.h"
 #include "engine/base/progress.h"
 #include "engine/data/token_stream.h"
+#include "engine/model/checked.h"
 #include "engine/model/initial_values.h"
 #include "engine/replay/artifact.h"
 #include "kernels/matmul.h"
@@ -24,13 +25,14 @@ Error stopped() { return Error{Errc::kInterrupted, "", "interrupted while calibr
 /// Adds X^T X of whatever the wanted matrices multiply.
 class Moments : public model::OperandObserver {
  public:
-  explicit Moments(const std::vector<std::string>& wanted) : wanted_(wanted) {}
+  Moments(const std::vector<std::string>& wanted, kernels::Executor& executor) : wanted_(wanted), executor_(executor) {}
 
   Status see(const model::Parameter& weight, const float* x, int64_t tokens, int64_t width) override {
     if (std::find(wanted_.begin(), wanted_.end(), weight.name()) == wanted_.end()) return {};
     // Matrices that share their input (q, k and v) share the product too.
     if (x != last_ || width * width != static_cast<int64_t>(product_.size())) {
-      if (!kernels::quantise_columns(x, tokens, width, width, kernels::bits_of_products(kProducts), columns_)) {
+      const float* operand = executor_.fetch(x, tokens * width, copy_);
+      if (!kernels::quantise_columns(operand, tokens, width, width, kernels::bits_of_products(kProducts), columns_)) {
         return Error{Errc::kData, weight.name(), model::kNotFinite};
       }
       product_.resize(static_cast<size_t>(width * width));
@@ -49,9 +51,10 @@ class Moments : public model::OperandObserver {
 
  private:
   const std::vector<std::string>& wanted_;
+  kernels::Executor& executor_;
   const float* last_ = nullptr;
   kernels::Quantised columns_;
-  std::vector<float> product_;
+  std::vector<float> copy_, product_;
   std::map<std::string, quant::Hessian> hessians_;
 };
 
@@ -93,7 +96,7 @@ Result<std::map<std::string, quant::Hessian>> collect_hessians(model::Gpt& model
                                                                const std::vector<std::string>& wanted) {
   FAIRWAY_CHECK(sequence_tokens >= 1 && tokens.size() % static_cast<size_t>(sequence_tokens) == 0);
   const size_t count = tokens.size() / static_cast<size_t>(sequence_tokens);
-  Moments moments(wanted);
+  Moments moments(wanted, model.tape().executor());
   const std::vector<uint16_t> targets(static_cast<size_t>(sequence_tokens));  // no loss is looked at
   Progress progress("calibrate", count, "tok", static_cast<double>(sequence_tokens));
   for (size_t i = 0; i < count; ++i) {
@@ -106,7 +109,7 @@ Result<std::map<std::string, quant::Hessian>> collect_hessians(model::Gpt& model
     batch.first_scored = sequence_tokens - 1;
     batch.operands = &moments;
     moments.next_sequence();
-    FAIRWAY_TRY(model.tape().forward(batch));
+    FAIRWAY_TRY(model::checked(model.tape().executor(), [&] { return model.tape().forward(batch); }));
     progress.update(i + 1);
   }
   auto hessians = moments.take();
@@ -139,7 +142,7 @@ Result<std::vector<uint16_t>> draw_sequences(model::Gpt& model, int64_t count, i
       batch.inputs = {sequence, static_cast<size_t>(j)};
       batch.first_scored = j - 1;
       batch.sink = &logits;
-      FAIRWAY_TRY(model.tape().forward(batch));
+      FAIRWAY_TRY(model::checked(model.tape().executor(), [&] { return model.tape().forward(batch); }));
       sequence[j] = draw(logits.values, model.config().logit_softcap, u);
       progress.update(static_cast<uint64_t>(i * length + j));
     }
@@ -156,6 +159,10 @@ Result<std::map<std::string, quant::Hessian>> calibrate(model::Gpt& model, const
   for (const quant::ContainerEntry& entry : entries) {
     const bool compensated = entry.storage == quant::Storage::kInt8Rows && quant::row_method(s.scheme, entry.spec.name).rounded_scale;
     if (compensated) wanted.push_back(entry.spec.name);
+  }
+  if (wanted.empty()) {
+    return Error{Errc::kData, "quantization.calibration",
+                 "no matrix of this model is large enough to be stored in int8 rows, so there is nothing to calibrate; remove it"};
   }
   std::vector<uint16_t> tokens(static_cast<size_t>(c.sequences * c.tokens));
   if (c.source == submission::Calibration::kTrain) {

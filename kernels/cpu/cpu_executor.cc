@@ -209,6 +209,9 @@ class CpuExecutor final : public Executor {
             float* w) override {
     kernels::adam(g, bf16, step, count, m, v, w);
   }
+  void sgd(const float* g, bool bf16, const ops::SgdStep& step, int64_t count, float* u, float* w) override {
+    kernels::sgd(g, bf16, step, count, u, w);
+  }
   void muon_momentum(float mu, bool bf16, int64_t count, float* u, float* momentum) override {
     kernels::muon_momentum(mu, bf16, count, u, momentum);
   }

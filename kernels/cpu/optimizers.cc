@@ -11,6 +11,10 @@ void adam(const float* g, bool bf16, const ops::AdamStep& step, int64_t count, f
   parallel_elements(count, [&](int64_t i) { ops::adam_element(g[i], bf16, step, m[i], v[i], w[i]); });
 }
 
+void sgd(const float* g, bool bf16, const ops::SgdStep& step, int64_t count, float* u, float* w) {
+  parallel_elements(count, [&](int64_t i) { ops::sgd_element(g[i], bf16, step, u[i], w[i]); });
+}
+
 void muon_momentum(float mu, bool bf16, int64_t count, float* u, float* momentum) {
   parallel_elements(count, [&](int64_t i) {
     u[i] = bf16 ? ops::muon_momentum_bf16(u[i], mu, momentum[i]) : ops::muon_momentum(u[i], mu, momentum[i]);

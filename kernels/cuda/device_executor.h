@@ -265,6 +265,9 @@ class DeviceExecutor final : public kernels::Executor {
             float* w) override {
     elements(count, Adam{g, bf16, step, m, v, w});
   }
+  void sgd(const float* g, bool bf16, const ops::SgdStep& step, int64_t count, float* u, float* w) override {
+    elements(count, Sgd{g, bf16, step, u, w});
+  }
   void muon_momentum(float mu, bool bf16, int64_t count, float* u, float* momentum) override {
     elements(count, MuonMomentum{u, momentum, mu, bf16});
   }

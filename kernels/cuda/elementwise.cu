@@ -29,6 +29,7 @@ template void start(Device&, const Elements<RoundToBf16>&);
 template void start(Device&, const Elements<CheckFinite>&);
 template void start(Device&, const Elements<AccumulatedMean>&);
 template void start(Device&, const Elements<Adam>&);
+template void start(Device&, const Elements<Sgd>&);
 template void start(Device&, const Elements<MuonMomentum>&);
 template void start(Device&, const Elements<MuonUpdate>&);
 template void start(Device&, const Elements<ParallelMuonUpdate>&);

@@ -14,7 +14,7 @@ namespace {
 class TrainBeforeScoring : public WindowsAfter {
  public:
   explicit TrainBeforeScoring(const Ingredients& from)
-      : WindowsAfter(from), sgd_(from.config.sgd, unfrozen(from.model, from.config.sgd.freeze_blocks)) {}
+      : WindowsAfter(from), sgd_(from.config.sgd, from.model) {}
 
   Result<bool> step(Harness& harness) override {
     if (!trained_) {

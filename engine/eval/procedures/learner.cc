@@ -4,13 +4,10 @@
 
 #include <algorithm>
 
+#include "engine/model/checked.h"
 #include "kernels/accumulate.h"
-#include "kernels/elementwise.h"
-#include "kernels/num/half.h"
 #include "kernels/num/scalar64.h"
 #include "kernels/num/trig.h"
-#include "kernels/ops/adam.h"
-#include "kernels/rows.h"
 
 namespace fairway::eval {
 namespace {
@@ -24,9 +21,44 @@ void clear_gradients(model::Gpt& model) {
   for (auto& p : model.adapters()) p->clear_gradient();
 }
 
+/// State of an optimizer, zeros, where the executor computes.
+void begin_state(kernels::Mirrored<float>& state, const model::Parameter& p, kernels::Executor& executor) {
+  state.resize(static_cast<size_t>(p.count()));
+  state.zero();
+  state.use(executor.memory(), p.name().c_str());
+}
+
+void place_gradient(kernels::Buffer<float>& gradient, const model::Parameter& p, kernels::Executor& executor) {
+  gradient.place(executor.memory(), p.name().c_str());
+  gradient.resize(static_cast<size_t>(p.count()));
+}
+
+/// The first tensor that is not finite, which a device is asked for one by one; `values` gives those of a slot.
+template <class Slots, class Values>
+Error culprit(kernels::Executor& executor, Slots& slots, const Values& values) {
+  executor.watch(true);
+  for (auto& s : slots) {
+    if (!executor.all_finite(values(s), s.parameter->count())) return not_finite(*s.parameter);
+  }
+  return Error{Errc::kInternal, "--device cuda", "a failure did not repeat: this device does not compute the same twice"};
+}
+
+/// Parameters that train when those of blocks 0 .. frozen - 1 stay.
+std::vector<model::Parameter*> unfrozen(model::Gpt& model, int64_t frozen) {
+  std::vector<model::Parameter*> list;
+  for (auto& p : model.parameters()) {
+    bool stays = false;
+    for (int64_t b = 0; b < frozen; ++b) stays = stays || p->name().starts_with(fmt::format("blocks.{}.", b));
+    if (!stays && p->count() > 0) list.push_back(p.get());
+  }
+  return list;
+}
+
 }  // namespace
 
-Status accumulate(model::Gpt& model, std::span<const TrainingRows> chunks) {
+namespace {
+
+Status add_chunks(model::Gpt& model, std::span<const TrainingRows> chunks) {
   clear_gradients(model);
   int64_t tokens = 0;
   for (const TrainingRows& c : chunks) tokens += c.rows * c.length;
@@ -47,6 +79,12 @@ Status accumulate(model::Gpt& model, std::span<const TrainingRows> chunks) {
   return {};
 }
 
+}  // namespace
+
+Status accumulate(model::Gpt& model, std::span<const TrainingRows> chunks) {
+  return model::checked(model.tape().executor(), [&] { return add_chunks(model, chunks); });
+}
+
 std::vector<TrainingRows> cut_rows(std::span<const uint16_t> tokens, int64_t rows, int64_t length, int64_t chunk_tokens) {
   std::vector<TrainingRows> chunks;
   const int64_t per_chunk = std::max<int64_t>(chunk_tokens / length, 1);
@@ -57,57 +95,58 @@ std::vector<TrainingRows> cut_rows(std::span<const uint16_t> tokens, int64_t row
   return chunks;
 }
 
-Sgd::Sgd(const SgdConfig& config, std::vector<model::Parameter*> parameters) : config_(config) {
-  for (model::Parameter* p : parameters) {
-    const size_t count = static_cast<size_t>(p->count());
-    slots_.push_back({p, std::vector<float>(count), std::vector<float>(count, 0.0f)});
+Sgd::Sgd(const SgdConfig& config, model::Gpt& model) : config_(config), executor_(model.tape().executor()) {
+  for (model::Parameter* p : unfrozen(model, config.freeze_blocks)) {
+    Slot& s = slots_.emplace_back();
+    s.parameter = p;
+    place_gradient(s.gradient, *p, executor_);
+    begin_state(s.momentum, *p, executor_);
   }
 }
 
 Status Sgd::step(double lr, int64_t tokens) {
-  kernels::SumOfSquares squares;
+  std::vector<std::span<const float>> parts;
   for (Slot& s : slots_) {
-    kernels::accumulated_mean(s.parameter->gradient(), s.parameter->count(), static_cast<float>(tokens), s.gradient.data());
-    if (s.parameter->bf16()) kernels::round_to_bf16(s.gradient);
-    if (!squares.add(s.gradient)) return not_finite(*s.parameter);
+    executor_.accumulated_mean(s.parameter->gradient(), s.parameter->count(), static_cast<float>(tokens), s.gradient.data());
+    if (s.parameter->bf16()) executor_.round_to_bf16(s.gradient.data(), s.parameter->count());
+    parts.push_back(s.gradient);
   }
-  float factor = 1.0f;
+  double square = 0.0;
+  if (!executor_.sum_of_squares(parts, square)) return culprit(executor_, slots_, [](Slot& s) { return s.gradient.data(); });
+  ops::SgdStep step{1.0f, static_cast<float>(lr), static_cast<float>(config_.momentum)};
   if (config_.grad_clip_norm > 0.0) {
-    const double ratio = config_.grad_clip_norm / (num::sqrt(squares.total()) + 1e-6);
-    if (ratio < 1.0) factor = static_cast<float>(ratio);
+    const double ratio = config_.grad_clip_norm / (num::sqrt(square) + 1e-6);
+    if (ratio < 1.0) step.factor = static_cast<float>(ratio);
   }
-  const float rate = static_cast<float>(lr), momentum = static_cast<float>(config_.momentum);
   for (Slot& s : slots_) {
-    const bool bf16 = s.parameter->bf16();
-    auto stored = [bf16](float x) { return bf16 ? num::round_to_bf16(x) : x; };
-    float* w = s.parameter->value();
-    for (size_t i = 0; i < s.gradient.size(); ++i) {
-      const float g = stored(s.gradient[i] * factor);
-      s.momentum[i] = stored(stored(momentum * s.momentum[i]) + g);
-      w[i] = stored(w[i] - rate * s.momentum[i]);
-    }
-    if (!kernels::all_finite(s.parameter->values())) return not_finite(*s.parameter);
-    s.parameter->changed();
+    model::Parameter& p = *s.parameter;
+    executor_.sgd(s.gradient.data(), p.bf16(), step, p.count(), s.momentum.data(), p.data());
+    if (!executor_.all_finite(p.data(), p.count())) return not_finite(p);
+    p.changed();
   }
+  if (!executor_.sound()) return culprit(executor_, slots_, [](Slot& s) { return s.parameter->data(); });
   return {};
 }
 
 void Sgd::archive(Archive& archive) {
-  for (Slot& s : slots_) archive.vector(s.momentum);
+  for (Slot& s : slots_) archive.mirrored(s.momentum);
 }
 
-AdapterAdam::AdapterAdam(const LoraConfig& config, std::vector<std::unique_ptr<model::Parameter>>& parameters) : config_(config) {
-  for (auto& p : parameters) {
-    const size_t count = static_cast<size_t>(p->count());
-    slots_.push_back({p.get(), std::vector<float>(count, 0.0f), std::vector<float>(count, 0.0f)});
+AdapterAdam::AdapterAdam(const LoraConfig& config, model::Gpt& model) : config_(config), executor_(model.tape().executor()) {
+  for (auto& p : model.adapters()) {
+    Slot& s = slots_.emplace_back();
+    s.parameter = p.get();
+    place_gradient(s.gradient, *p, executor_);
+    begin_state(s.m, *p, executor_);
+    begin_state(s.v, *p, executor_);
   }
 }
 
 void AdapterAdam::reset() {
   steps_ = 0;
   for (Slot& s : slots_) {
-    std::fill(s.m.begin(), s.m.end(), 0.0f);
-    std::fill(s.v.begin(), s.v.end(), 0.0f);
+    s.m.zero();
+    s.v.zero();
   }
 }
 
@@ -122,40 +161,27 @@ Status AdapterAdam::step(int64_t tokens) {
   a.correction1 = static_cast<float>(1.0 - num::pow_int_64(config_.beta1, t));
   a.correction2 = static_cast<float>(1.0 - num::pow_int_64(config_.beta2, t));
   a.eps = static_cast<float>(config_.eps);
-  const float keep = static_cast<float>(1.0 - config_.lr * config_.weight_decay);
+  a.decay = static_cast<float>(1.0 - config_.lr * config_.weight_decay);
   for (Slot& s : slots_) {
-    std::vector<float> g(s.m.size());
-    kernels::accumulated_mean(s.parameter->gradient(), s.parameter->count(), static_cast<float>(tokens), g.data());
-    float* w = s.parameter->value();
-    for (size_t i = 0; i < g.size(); ++i) {
-      if (config_.weight_decay != 0.0) w[i] = w[i] * keep;
-      ops::adam_element(g[i], false, a, s.m[i], s.v[i], w[i]);
-    }
-    if (!kernels::all_finite(s.parameter->values())) return not_finite(*s.parameter);
-    s.parameter->changed();
+    model::Parameter& p = *s.parameter;
+    executor_.accumulated_mean(p.gradient(), p.count(), static_cast<float>(tokens), s.gradient.data());
+    executor_.adam(s.gradient.data(), false, a, p.count(), s.m.data(), s.v.data(), p.data());
+    if (!executor_.all_finite(p.data(), p.count())) return not_finite(p);
+    p.changed();
   }
+  if (!executor_.sound()) return culprit(executor_, slots_, [](Slot& s) { return s.parameter->data(); });
   return {};
 }
 
 void AdapterAdam::archive(Archive& archive) {
   archive.value(steps_);
-  for (Slot& s : slots_) archive.vector(s.m), archive.vector(s.v);
+  for (Slot& s : slots_) archive.mirrored(s.m), archive.mirrored(s.v);
 }
 
 double cosine_lr(double lr0, int64_t index, int64_t count) {
   const double part = static_cast<double>(index) / static_cast<double>(std::max<int64_t>(count - 1, 1));
   const float angle = static_cast<float>(0x1.921fb54442d18p+1 * part);
   return lr0 * (0.5 * (1.0 + static_cast<double>(num::sin_cos(angle).cos)));
-}
-
-std::vector<model::Parameter*> unfrozen(model::Gpt& model, int64_t frozen) {
-  std::vector<model::Parameter*> list;
-  for (auto& p : model.parameters()) {
-    bool stays = false;
-    for (int64_t b = 0; b < frozen; ++b) stays = stays || p->name().starts_with(fmt::format("blocks.{}.", b));
-    if (!stays && p->count() > 0) list.push_back(p.get());
-  }
-  return list;
 }
 
 }  // namespace fairway::eval

@@ -8,16 +8,20 @@
 namespace fairway::eval {
 namespace {
 
-std::unique_ptr<model::Gpt> with_adapters(const model::Gpt& base, const LoraConfig& config) {
+/// Computed by the executor of `base`.
+std::unique_ptr<model::Gpt> with_adapters(model::Gpt& base, const LoraConfig& config) {
   model::AdapterConfig adapters;
   adapters.rank = config.rank;
   adapters.key = adapters.out = adapters.mlp = config.all_projections;
   auto model = std::make_unique<model::Gpt>(base.config(), adapters);
+  base.download();
   for (size_t i = 0; i < base.parameters().size(); ++i) {
     const auto& values = std::as_const(*base.parameters()[i]).values();
     std::copy(values.begin(), values.end(), model->parameters()[i]->value());
     model->parameters()[i]->changed();
   }
+  // Adapters are products and sums, which every executor has.
+  FAIRWAY_CHECK(static_cast<bool>(model->use(base.tape().executor())));
   return model;
 }
 
@@ -25,7 +29,7 @@ std::unique_ptr<model::Gpt> with_adapters(const model::Gpt& base, const LoraConf
 
 LoraTtt::LoraTtt(const EvalConfig& config, model::Gpt& base, std::vector<Document> queue, bool reset)
     : config_(config), queue_(std::move(queue)), reset_(reset), phased_(config.procedure == ProcedureKind::kPhasedTtt),
-      model_(with_adapters(base, config.lora)), adam_(config.lora, model_->adapters()) {
+      model_(with_adapters(base, config.lora)), adam_(config.lora, *model_) {
   initialise_adapters();
 }
 
@@ -37,6 +41,7 @@ void LoraTtt::initialise_adapters() {
     for (int64_t i = 0; i < p->count(); ++i) {
       p->value()[i] = a ? (2.0f * num::uniform(config_.lora.seed, word, num::kPurposeAdapter, static_cast<uint64_t>(i)) - 1.0f) * bound : 0.0f;
     }
+    p->upload();
     p->changed();
   }
   adam_.reset();
@@ -77,7 +82,7 @@ Result<bool> LoraTtt::run_phase(Harness& harness) {
     }
   }
   const SgdConfig& c = config_.sgd;
-  Sgd sgd(c, unfrozen(*model_, c.freeze_blocks));
+  Sgd sgd(c, *model_);
   const int64_t chunks = (total + c.chunk_tokens - 1) / c.chunk_tokens;
   int64_t seen = 0;
   for (size_t at = 0; at < rows.size();) {

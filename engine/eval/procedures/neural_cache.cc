@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstring>
 #include <map>
 
 #include "engine/eval/procedures/procedures.h"
@@ -12,12 +11,17 @@ struct Layer {
   int64_t key_width = 0, value_width = 0;
   std::vector<float> keys, values;
   std::vector<float> window_keys, window_values;  ///< of the window that ran last
-  std::vector<float> rotated;                     ///< visible cached keys at their positions
 };
 
-/// Puts cached keys and values in front of every sequence's own.
+/// Puts cached keys and values in front of every sequence's own. What is kept lies on the host, where it is hashed; what one attention sees is put
+/// together in the executor's memory.
 class Memory : public model::AttentionHook {
  public:
+  explicit Memory(kernels::Executor& executor) : executor_(executor) {
+    for (auto* b : {&rotated_, &cached_values_, &q_, &k_, &v_, &out_}) b->place(executor.memory(), "the neural cache");
+    row_max_.place(executor.memory(), "the neural cache");
+    row_units_.place(executor.memory(), "the neural cache");
+  }
   /// The cached positions the next window sees: first .. first + count - 1 of the stream.
   void show(int64_t first, int64_t count) { skip_ = first - first_, visible_ = count; }
 
@@ -26,36 +30,31 @@ class Memory : public model::AttentionHook {
     if (!label.ends_with(kSuffix)) return;
     Layer& layer = layers_[label.substr(0, label.size() - kSuffix.size())];
     layer.key_width = width;
-    layer.window_keys.assign(rows, rows + tokens * width);
-    layer.rotated.assign(layer.keys.begin() + skip_ * width, layer.keys.begin() + (skip_ + visible_) * width);
-    if (visible_ > 0) rotate(layer.rotated.data(), visible_, 0);
+    keep_copy(rows, tokens * width, layer.window_keys);
+    // The attention of this layer follows before the keys of the next are rotated.
+    rotated_.upload(layer.keys.data() + skip_ * width, static_cast<size_t>(visible_ * width));
+    if (visible_ > 0) rotate(rotated_.data(), visible_, 0);
   }
 
   bool attend(const std::string& label, const kernels::AttentionForward& a) override {
     Layer& layer = layers_.at(label);
     const int64_t length = a.shape.length, value_width = a.shape.kv_heads * a.shape.head_dim, query_width = a.shape.heads * a.shape.head_dim;
     layer.value_width = value_width;
-    layer.window_values.assign(a.v, a.v + length * value_width);
-    if (visible_ == 0) return kernels::attention_forward(a);
-    auto joined = [](const float* cached, int64_t cached_count, const float* own, int64_t own_count) {
-      std::vector<float> all(static_cast<size_t>(cached_count + own_count), 0.0f);
-      if (cached != nullptr) std::memcpy(all.data(), cached, static_cast<size_t>(cached_count) * sizeof(float));
-      std::memcpy(all.data() + cached_count, own, static_cast<size_t>(own_count) * sizeof(float));
-      return all;
-    };
-    const auto q = joined(nullptr, visible_ * query_width, a.q, length * query_width);
-    const auto k = joined(layer.rotated.data(), visible_ * value_width, a.k, length * value_width);
-    const auto v = joined(layer.values.data() + skip_ * value_width, visible_ * value_width, a.v, length * value_width);
+    keep_copy(a.v, length * value_width, layer.window_values);
+    if (visible_ == 0) return executor_.attention_forward(a);
+    const std::span<const float> kept(layer.values.data() + skip_ * value_width, static_cast<size_t>(visible_ * value_width));
     kernels::AttentionForward all = a;
     all.shape.length = visible_ + length;
     all.shape.first_query = visible_;
-    std::vector<float> out(q.size());
-    std::vector<int32_t> row_max(static_cast<size_t>(all.shape.length * a.shape.heads));
-    std::vector<int64_t> row_units(row_max.size());
-    all.q = q.data(), all.k = k.data(), all.v = v.data();
-    all.out = out.data(), all.row_max = row_max.data(), all.row_units = row_units.data();
-    if (!kernels::attention_forward(all)) return false;
-    std::memcpy(a.out, out.data() + visible_ * query_width, static_cast<size_t>(length * query_width) * sizeof(float));
+    all.q = joined(nullptr, visible_ * query_width, a.q, length * query_width, q_);
+    all.k = joined(rotated_.data(), visible_ * value_width, a.k, length * value_width, k_);
+    all.v = joined(executor_.stage(kept, cached_values_, "the neural cache"), visible_ * value_width, a.v, length * value_width, v_);
+    out_.resize(static_cast<size_t>(all.shape.length * query_width));
+    row_max_.resize(static_cast<size_t>(all.shape.length * a.shape.heads));
+    row_units_.resize(row_max_.size());
+    all.out = out_.data(), all.row_max = row_max_.data(), all.row_units = row_units_.data();
+    if (!executor_.attention_forward(all)) return false;
+    executor_.copy(out_.data() + visible_ * query_width, length * query_width, a.out);
     return true;
   }
 
@@ -100,6 +99,27 @@ class Memory : public model::AttentionHook {
   }
 
  private:
+  void keep_copy(const float* from, int64_t count, std::vector<float>& to) {
+    const float* on_host = executor_.fetch(from, count, to);
+    if (on_host != to.data()) to.assign(on_host, on_host + count);
+  }
+  /// `cached` (zeros, if null), then `own`.
+  const float* joined(const float* cached, int64_t cached_count, const float* own, int64_t own_count, kernels::Buffer<float>& all) {
+    all.resize(static_cast<size_t>(cached_count + own_count));
+    if (cached != nullptr) {
+      executor_.copy(cached, cached_count, all.data());
+    } else {
+      executor_.zero(all.data(), cached_count);
+    }
+    executor_.copy(own, own_count, all.data() + cached_count);
+    return all.data();
+  }
+
+  kernels::Executor& executor_;
+  kernels::Buffer<float> rotated_;  ///< the visible keys of the layer that comes next, at their positions
+  kernels::Buffer<float> cached_values_, q_, k_, v_, out_;
+  kernels::Buffer<int32_t> row_max_;
+  kernels::Buffer<int64_t> row_units_;
   std::map<std::string, Layer> layers_;
   int64_t first_ = 0, end_ = 0;  ///< stream positions held
   int64_t skip_ = 0, visible_ = 0;
@@ -108,7 +128,7 @@ class Memory : public model::AttentionHook {
 
 class NeuralCache : public Procedure {
  public:
-  NeuralCache(const EvalConfig& config, model::Gpt& model, WindowPlan plan) : config_(config), model_(model), plan_(plan) {}
+  NeuralCache(const EvalConfig& config, model::Gpt& model, WindowPlan plan) : config_(config), model_(model), plan_(plan), memory_(model.tape().executor()) {}
 
   Result<bool> step(Harness& harness) override {
     // A window that ends the stream is the last: those after it would score the same targets again.

@@ -3,7 +3,7 @@
 namespace fairway::eval {
 
 ScoreFirst::ScoreFirst(const EvalConfig& config, model::Gpt& model, WindowPlan plan, int64_t predictions)
-    : config_(config), model_(model), plan_(plan), predictions_(predictions), sgd_(config.sgd, unfrozen(model, config.sgd.freeze_blocks)) {
+    : config_(config), model_(model), plan_(plan), predictions_(predictions), sgd_(config.sgd, model) {
   // A last window shorter than the stride would score what others cover already; it is left out.
   windows_ = plan_.count();
   while (windows_ > 1 && plan_.window(windows_ - 1).length < config_.stride) --windows_;

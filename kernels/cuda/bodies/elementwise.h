@@ -8,6 +8,7 @@
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/muon.h"
 #include "kernels/ops/rope.h"
+#include "kernels/ops/sgd.h"
 #include "kernels/ops/sigmoid_gate.h"
 #include "kernels/ops/worker_mean.h"
 
@@ -263,6 +264,20 @@ struct Adam {
     ops::adam_element(g.load(gradient + i), bf16, step, m1, v1, w1);
     g.store(m + i, m1);
     g.store(v + i, v1);
+    g.store(w + i, w1);
+  }
+};
+
+struct Sgd {
+  const float* gradient;
+  bool bf16;
+  ops::SgdStep step;
+  float *u, *w;
+  template <class G>
+  FAIRWAY_BODY void operator()(G& g, int64_t i) const {
+    float u1 = g.load(u + i), w1 = g.load(w + i);
+    ops::sgd_element(g.load(gradient + i), bf16, step, u1, w1);
+    g.store(u + i, u1);
     g.store(w + i, w1);
   }
 };
