@@ -119,9 +119,13 @@ struct SmearTokensBackward {
     if (t >= tokens) return;
     const int lane = g.thread() % kWarp;
     const float* row = dy + t * n;
-    float dot = 0.0f;
-    if (t % length != 0 && !warp_dot(g, row, x + (t - 1) * n, n, failure, dot)) return;
-    const float of_gate = ops::sigmoid_gradient(ops::smear_reach(dot), g.load(gate + t));
+    // A first token has no predecessor that its gate could let through.
+    float of_gate = 0.0f;
+    if (t % length != 0) {
+      float dot = 0.0f;
+      if (!warp_dot(g, row, x + (t - 1) * n, n, failure, dot)) return;
+      of_gate = ops::sigmoid_gradient(ops::smear_reach(dot), g.load(gate + t));
+    }
     if (lane == 0) g.store(dz + t, of_gate);
     if (lane < ops::kSmearChannels)
       g.store(terms + t * ops::kSmearChannels + lane, ops::product_term(of_gate, g.load(x + t * n + lane)));
