@@ -78,6 +78,27 @@ commit_every = 2
 checkpoint_every = 3
 )";
 
+/// The same with two short steps of 64 tokens, each committed and kept: a simulated grid is slow.
+inline std::string short_config(int64_t chunk_tokens, int64_t workers) {
+  std::string text = replaced(kTinyConfig, "iterations = 8", "iterations = 2");
+  text = replaced(text, "warmdown_iters = 4", "warmdown_iters = 1");
+  text = replaced(text, "batch_tokens = 256", "batch_tokens = 64");
+  text = replaced(text, "grad_chunk_tokens = 64", "grad_chunk_tokens = " + std::to_string(chunk_tokens));
+  text = replaced(text, "virtual_workers = 4", "virtual_workers = " + std::to_string(workers));
+  text = replaced(text, "checkpoint_every = 3", "checkpoint_every = 1");
+  return replaced(text, "commit_every = 2", "commit_every = 1");
+}
+
+/// Training of the config's seed by `executor`, without a progress line.
+inline train::TrainOptions quiet_training(kernels::Executor& executor, const std::string& state_dir = "") {
+  train::TrainOptions o;
+  o.seed = 7;
+  o.state_dir = state_dir;
+  o.show_progress = false;
+  o.executor = &executor;
+  return o;
+}
+
 /// The folder with shards and config. `text` may be edited before `load`.
 class TinySubmission {
  public:

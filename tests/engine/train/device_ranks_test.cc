@@ -10,37 +10,23 @@
 namespace fairway::train {
 namespace {
 
+using test::quiet_training;
 using test::replaced;
 using test::SimulatedExecutor;
 using test::TinySubmission;
 
 /// Four chunks of one row each: two ranks add two of them up before they sum.
-std::string short_config() {
-  std::string text = replaced(test::kTinyConfig, "iterations = 8", "iterations = 2");
-  text = replaced(text, "warmdown_iters = 4", "warmdown_iters = 1");
-  text = replaced(text, "batch_tokens = 256", "batch_tokens = 64");
-  text = replaced(text, "grad_chunk_tokens = 64", "grad_chunk_tokens = 16");
-  text = replaced(text, "checkpoint_every = 3", "checkpoint_every = 1");
-  return replaced(text, "commit_every = 2", "commit_every = 1");
-}
+std::string short_config() { return test::short_config(16, 4); }
 
 /// The workers take turns, each with one chunk: in every turn all ranks but one have none.
 std::string clipped_by_worker(std::string text) {
   return replaced(text, "matrix_lr = 0.04", "matrix_lr = 0.04\ngrad_clip_norm = 0.3\nclip_scope = \"worker\"");
 }
 
-TrainOptions quiet(kernels::Executor& executor, const std::string& state_dir = "") {
-  TrainOptions o;
-  o.seed = 7;
-  o.state_dir = state_dir;
-  o.show_progress = false;
-  o.executor = &executor;
-  return o;
-}
-
 std::vector<Commitment> of_one_process(const TinySubmission& t) {
   const auto s = t.load();
-  auto trained = train(s, t.files(), nullptr, quiet(kernels::cpu_executor()), *comm::single_process(), nullptr);
+  auto trained =
+      train(s, t.files(), nullptr, quiet_training(kernels::cpu_executor()), *comm::single_process(), nullptr);
   EXPECT_TRUE(trained) << trained.error().message();
   return trained ? trained->progress.commitments : std::vector<Commitment>();
 }
@@ -100,13 +86,13 @@ TEST(DeviceRanks, SumsDuringTheBackwardPassEndInTheCommitmentsOfOneProcess) {
     TinySubmission t(config);
     const auto expected = of_one_process(t);
     ASSERT_EQ(expected.size(), 2u);
-    for (int size : {2, 4}) expect_all(on_ranks(t, size, false, quiet(kernels::cpu_executor())), expected);
+    for (int size : {2, 4}) expect_all(on_ranks(t, size, false, quiet_training(kernels::cpu_executor())), expected);
   }
 }
 
 TEST(DeviceRanks, TwoSimulatedDevicesEndInTheCommitmentsOfOneProcess) {
   TinySubmission t(short_config());
-  expect_all(on_ranks(t, 2, true, quiet(kernels::cpu_executor())), of_one_process(t));
+  expect_all(on_ranks(t, 2, true, quiet_training(kernels::cpu_executor())), of_one_process(t));
 }
 
 /// On the device of one rank only, a value cannot be used; the others have nothing to complain of.
@@ -136,10 +122,11 @@ TEST(DeviceRanks, AnOverflowOnOneDeviceStopsAllAndTheLastCheckpointStays) {
   std::filesystem::create_directories(folder);
   ASSERT_TRUE(write_state(checkpoint, s.config_sha256, model, optimizer, progress));
   const auto before = sha256_file(checkpoint);
-  auto alone = train(s, t.files(), nullptr, quiet(kernels::cpu_executor(), folder), *comm::single_process(), nullptr);
+  auto alone =
+      train(s, t.files(), nullptr, quiet_training(kernels::cpu_executor(), folder), *comm::single_process(), nullptr);
   ASSERT_FALSE(alone);
   for (bool simulated : {false, true}) {
-    const auto outcomes = on_ranks(t, 2, simulated, quiet(kernels::cpu_executor(), folder));
+    const auto outcomes = on_ranks(t, 2, simulated, quiet_training(kernels::cpu_executor(), folder));
     EXPECT_EQ(outcomes[0].error, "step 1: rank 0: stopped because another rank met an error");
     EXPECT_EQ(outcomes[1].error, alone.error().message());
     for (const Outcome& o : outcomes) {
@@ -155,13 +142,14 @@ TEST(DeviceRanks, ARankThatIsLostInABackwardPassStopsAllAndTheLastCheckpointGoes
     TinySubmission t(short_config());
     const std::string folder = t.folder / "state";
     // The count of a step's sums, from a run of one step.
-    TrainOptions one = quiet(kernels::cpu_executor());
+    TrainOptions one = quiet_training(kernels::cpu_executor());
     one.stop_step = 1;
     const int64_t per_step = on_ranks(t, 2, false, one)[0].sums;
-    const auto outcomes = on_ranks(t, 2, simulated, quiet(kernels::cpu_executor(), folder), per_step + per_step / 2);
+    const auto outcomes =
+        on_ranks(t, 2, simulated, quiet_training(kernels::cpu_executor(), folder), per_step + per_step / 2);
     for (const Outcome& o : outcomes) EXPECT_EQ(o.error, "a rank was lost");
-    auto rest =
-        train(t.load(), t.files(), nullptr, quiet(kernels::cpu_executor(), folder), *comm::single_process(), nullptr);
+    auto rest = train(t.load(), t.files(), nullptr, quiet_training(kernels::cpu_executor(), folder),
+                      *comm::single_process(), nullptr);
     ASSERT_TRUE(rest) << rest.error().message();
     EXPECT_EQ(rest->progress.commitments, of_one_process(t));
   }

@@ -13,31 +13,14 @@
 namespace fairway::train {
 namespace {
 
+using test::quiet_training;
 using test::replaced;
 using test::TinySubmission;
 using test::SimulatedExecutor;
 
 class DeviceTraining : public test::DeviceFixture {};
 
-/// Few and short steps: a simulated grid is slow.
-std::string short_config() {
-  std::string text = replaced(test::kTinyConfig, "iterations = 8", "iterations = 2");
-  text = replaced(text, "warmdown_iters = 4", "warmdown_iters = 1");
-  text = replaced(text, "batch_tokens = 256", "batch_tokens = 64");
-  text = replaced(text, "grad_chunk_tokens = 64", "grad_chunk_tokens = 32");
-  text = replaced(text, "virtual_workers = 4", "virtual_workers = 2");
-  text = replaced(text, "checkpoint_every = 3", "checkpoint_every = 1");
-  return replaced(text, "commit_every = 2", "commit_every = 1");
-}
-
-TrainOptions quiet(kernels::Executor& executor, const std::string& state_dir = "") {
-  TrainOptions o;
-  o.seed = 7;
-  o.state_dir = state_dir;
-  o.show_progress = false;
-  o.executor = &executor;
-  return o;
-}
+std::string short_config() { return test::short_config(32, 2); }
 
 Result<Trained> run(const TinySubmission& t, const TrainOptions& options) {
   const auto s = t.load();
@@ -54,9 +37,9 @@ bool same_weights(model::Gpt& a, model::Gpt& b) {
 
 void expect_same_training(kernels::Executor& device, const std::string& config) {
   TinySubmission t(config);
-  auto expected = run(t, quiet(kernels::cpu_executor()));
+  auto expected = run(t, quiet_training(kernels::cpu_executor()));
   ASSERT_TRUE(expected) << expected.error().message();
-  auto got = run(t, quiet(device));
+  auto got = run(t, quiet_training(device));
   ASSERT_TRUE(got) << got.error().message();
   EXPECT_EQ(got->progress.commitments, expected->progress.commitments);
   EXPECT_EQ(got->last_train_loss, expected->last_train_loss);
@@ -92,7 +75,7 @@ TEST(MemoryPlan, IsWhatTrainingAsksFor) {
   SimulatedExecutor executor(uint64_t{5});
   const size_t before = executor.queue().peak_bytes();
   executor.queue().set_capacity(before + plan->peak_bytes - 1);
-  auto refused = run(t, quiet(executor));
+  auto refused = run(t, quiet_training(executor));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().exit_code(), 69);
   EXPECT_NE(refused.error().message().find(
@@ -101,7 +84,7 @@ TEST(MemoryPlan, IsWhatTrainingAsksFor) {
       << refused.error().message();
   EXPECT_EQ(executor.queue().peak_bytes(), before) << "a refused run takes nothing";
   executor.queue().set_capacity(size_t{1} << 32);
-  ASSERT_TRUE(run(t, quiet(executor)));
+  ASSERT_TRUE(run(t, quiet_training(executor)));
   // The executor's own words are in the plan and in `before`; the run's sum of losses takes as much.
   EXPECT_EQ(executor.queue().peak_bytes() - before, plan->peak_bytes);
 }
@@ -120,7 +103,7 @@ TEST_F(DeviceTraining, AStepThatFailsEndsWithTheErrorOfTheCpu) {
   ASSERT_TRUE(write_state(state, s.config_sha256, model, optimizer, progress));
   std::vector<std::string> errors;
   for (kernels::Executor* e : {&kernels::cpu_executor(), &device()}) {
-    TrainOptions options = quiet(*e);
+    TrainOptions options = quiet_training(*e);
     options.start_state = state;
     auto failed = run(t, options);
     ASSERT_FALSE(failed);
@@ -174,14 +157,14 @@ TEST(MemoryPlan, TheElevenLayerStackFitsInto60Gigabytes) {
 
 TEST_F(DeviceTraining, ARunThatChangesItsDeviceInTheMiddleEndsInTheSameCommitments) {
   TinySubmission t(short_config());
-  auto expected = run(t, quiet(kernels::cpu_executor()));
+  auto expected = run(t, quiet_training(kernels::cpu_executor()));
   ASSERT_TRUE(expected);
   for (bool device_first : {true, false}) {
     const std::string folder = t.folder / (device_first ? "to_cpu" : "to_device");
-    TrainOptions part = quiet(device_first ? device() : kernels::cpu_executor(), folder);
+    TrainOptions part = quiet_training(device_first ? device() : kernels::cpu_executor(), folder);
     part.stop_step = 1;
     ASSERT_TRUE(run(t, part));
-    auto rest = run(t, quiet(device_first ? kernels::cpu_executor() : device(), folder));
+    auto rest = run(t, quiet_training(device_first ? kernels::cpu_executor() : device(), folder));
     ASSERT_TRUE(rest) << rest.error().message();
     EXPECT_EQ(rest->progress.commitments, expected->progress.commitments);
   }
