@@ -28,6 +28,11 @@ expect() {
   fi
 }
 
+# A file that two presets compile alike (most of those of release and cuda) is compiled once.
+if [ -z "${CMAKE_CXX_COMPILER_LAUNCHER:-}" ] && command -v ccache >/dev/null; then
+  export CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache CCACHE_DIR=$PWD/build/ccache CCACHE_MAXSIZE=5G
+fi
+
 # build PRESET TARGET...: configures and builds, printing the output only if it fails; no target means everything.
 build() {
   local preset=$1 log="build/.build-$1.log"
