@@ -38,6 +38,7 @@ struct SgdConfig {
   int64_t epochs = 3;
   int64_t chunk_tokens = 32768;      ///< C: predictions scored before the update that reads them
   int64_t freeze_blocks = 0;         ///< parameters of blocks 0 .. F-1 stay
+  bool banks = false;                ///< but their matrices, which are slices of banks, train
   int64_t batch_rows = 32;           ///< rows of one step
   int64_t grad_chunk_tokens = 8192;  ///< canonical chunk of a gradient (NUMERICS.md, N7): at most so many tokens, whole rows
 };

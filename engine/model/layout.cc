@@ -58,8 +58,8 @@ class Registrar {
   Parameter& table(std::string name, int64_t rows, int64_t columns, InitialValue initial) {
     return add(std::move(name), {rows, columns}, Group::kEmbedding, initial, c_.embed_bf16);
   }
-  Parameter& matrix(std::string name, int64_t out, int64_t in, Group group, InitialValue initial) {
-    Parameter& p = add(std::move(name), {out, in}, group, initial);
+  Parameter& matrix(std::string name, int64_t out, int64_t in, Group group, InitialValue initial, bool bf16 = false) {
+    Parameter& p = add(std::move(name), {out, in}, group, initial, bf16);
     p.set_forward_bits(kernels::bits_of_products(c_.linear));
     const bool projection = name_is_projection(p.name());
     p.set_fake_quantised(projection || c_.qat_scope == QatScope::kAllMatrices);
@@ -114,7 +114,8 @@ class Registrar {
     // One script flags this matrix as starting at zero, whatever the others get.
     const InitialValue initial =
         c_.bigram_hash == ops::BigramHash::kAffine92821 ? constant(0.0f) : feature_projection(c_.width, c_.bigram_dim);
-    m.bigram_proj = &matrix(module + ".proj.weight", c_.width, c_.bigram_dim, projection_group(), initial);
+    // The scripts with a module bigram_hash that is not this one hold the projection in bf16 like the table.
+    m.bigram_proj = &matrix(module + ".proj.weight", c_.width, c_.bigram_dim, projection_group(), initial, c_.embed_bf16 && named_like_hash_scripts());
   }
 
   void smear(Layout& m) {

@@ -12,9 +12,11 @@ namespace fairway::optim {
 using model::Group;
 
 Optimizer::Optimizer(const OptimizerConfig& config, model::Gpt& model) : config_(config), averages_(config.averages, model) {
+  const std::vector<model::Parameter*> trained = model.tape().finishing_order();
   for (auto& p : model.parameters()) {
     Slot slot;
     slot.parameter = p.get();
+    slot.trained = std::find(trained.begin(), trained.end(), p.get()) != trained.end();
     const size_t count = static_cast<size_t>(p->count());
     slot.first.resize(count);
     slot.first.zero();
@@ -108,9 +110,15 @@ Status Optimizer::step(int64_t step, double multiplier, int64_t tokens) {
 Status Optimizer::take_worker(int64_t tokens) {
   FAIRWAY_CHECK(config_.clip_scope == ClipScope::kWorker && config_.grad_clip_norm > 0.0);
   mean_gradients(tokens);
+  // A worker's gradient of a tensor stored in bf16 is in bf16 before and after it is clipped.
+  for (Slot& s : slots_) {
+    if (s.parameter->bf16()) executor_->round_to_bf16(s.gradient, s.parameter->count());
+  }
   FAIRWAY_TRY(clip());
   const double unit = ops::worker_unit(config_.grad_clip_norm);
-  for (Slot& s : slots_) executor_->add_worker(s.gradient, parallel_muon(s), unit, s.parameter->count(), s.worker_sum.data());
+  for (Slot& s : slots_) {
+    executor_->add_worker(s.gradient, parallel_muon(s) || s.parameter->bf16(), unit, s.parameter->count(), s.worker_sum.data());
+  }
   return {};
 }
 
@@ -129,7 +137,7 @@ Status Optimizer::update(int64_t step, double multiplier) {
     return Error{Errc::kData, s.parameter->name(), "the parameter is not finite after the update; lower its learning rate"};
   };
   for (Slot& s : slots_) {
-    if (s.parameter->group() != Group::kMatrix) adam(s, step, multiplier);
+    if (s.parameter->group() != Group::kMatrix && s.trained) adam(s, step, multiplier);
     if (!executor_->all_finite(s.parameter->data(), s.parameter->count())) return not_finite(s);
     s.parameter->changed();
     FAIRWAY_TRY(model::normalise_vectors(*executor_, *s.parameter));

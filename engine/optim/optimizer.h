@@ -78,6 +78,7 @@ class Optimizer {
  private:
   struct Slot {
     model::Parameter* parameter;
+    bool trained = false;  ///< an operation of the model adds to its gradient
     float* gradient = nullptr;               ///< the mean gradient, in `gradients_`
     kernels::Mirrored<float> first;          ///< momentum, or Adam's m
     kernels::Mirrored<float> second;         ///< Adam's v

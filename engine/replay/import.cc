@@ -8,6 +8,7 @@
 #include "engine/base/file.h"
 #include "engine/quant/codec.h"
 #include "engine/quant/export_rules.h"
+#include "engine/quant/row_quantiser.h"
 #include "engine/quant/safetensors.h"
 #include "engine/quant/upstream/artifact.h"
 #include "engine/replay/artifact.h"
@@ -56,6 +57,9 @@ constexpr Deciding kDeciding[] = {{"bigram", ".embed.", 0, "bigram_buckets", &mo
                                   {"lora_adapters.", ".v_B", 1, "kv_heads", &model::ModelConfig::kv_heads},
                                   {"logit_scale", "", 0, "vocab_size", &model::ModelConfig::vocab_size},
                                   {"skip_weights", "", 0, "layers", &model::ModelConfig::layers},
+                                  {"kv_bank", "", 1, "kv_heads", &model::ModelConfig::kv_heads},
+                                  {"mlp_up_bank", "", 1, "mlp_hidden", &model::ModelConfig::mlp_hidden},
+                                  {"mlp_down_bank", "", 2, "mlp_hidden", &model::ModelConfig::mlp_hidden},
                                   {".mlp.", ".fc.", 0, "mlp_hidden", &model::ModelConfig::mlp_hidden},
                                   {".mlp.", ".up_scale", 0, "mlp_hidden", &model::ModelConfig::mlp_hidden},
                                   {".mlp.", ".proj.", 1, "mlp_hidden", &model::ModelConfig::mlp_hidden},
@@ -85,9 +89,8 @@ std::string deciding_key(const model::ModelConfig& c, const std::string& name, s
   return fmt::format("model.width = {}", c.width);
 }
 
-Error wrong_shape(const std::string& where, const quant::NamedTensor& t, const model::Parameter& p, const model::ModelConfig& c) {
+Error wrong_shape(const std::string& where, const quant::NamedTensor& t, const std::vector<int64_t>& wanted, const model::ModelConfig& c) {
   const auto& found = t.spec.shape;
-  const auto& wanted = p.shape();
   std::string what = fmt::format("shape {} instead of {}", quant::shape_text(found), quant::shape_text(wanted));
   for (size_t d = 0; found.size() == wanted.size() && d < found.size(); ++d) {
     if (found[d] != wanted[d]) {
@@ -98,10 +101,9 @@ Error wrong_shape(const std::string& where, const quant::NamedTensor& t, const m
   return at_tensor(where, t.spec.name, std::move(what));
 }
 
-}  // namespace
-
-Result<std::vector<quant::NamedTensor>> unstack_banks(std::vector<quant::NamedTensor> tensors, int64_t layers,
-                                                      const std::string& where) {
+/// Replaces banks by the matrices they stack: blocks.<i>.attn.c_q.weight ...
+Result<std::vector<quant::NamedTensor>> unstack_banks(std::vector<quant::NamedTensor> tensors, model::Gpt& model, const std::string& where) {
+  const int64_t layers = model.config().layers;
   std::vector<quant::NamedTensor> out;
   for (quant::NamedTensor& t : tensors) {
     const auto bank = std::find_if(std::begin(kBanks), std::end(kBanks), [&](const Bank& b) { return t.spec.name == b.name; });
@@ -114,6 +116,10 @@ Result<std::vector<quant::NamedTensor>> unstack_banks(std::vector<quant::NamedTe
       return at_tensor(where, t.spec.name, fmt::format("shape {}, but model.layers = {} asks for {} stacked matrices",
                                                        quant::shape_text(t.spec.shape), layers, slices));
     }
+    if (const model::Parameter* p = model.find(fmt::format("blocks.0.{}.weight", bank->first)); p != nullptr) {
+      const std::vector<int64_t> wanted{slices, p->rows(), p->columns()};
+      if (t.spec.shape != wanted) return wrong_shape(where, t, wanted, model.config());
+    }
     const auto size = static_cast<int64_t>(t.values.size()) / slices;
     for (int64_t i = 0; i < slices; ++i) {
       const char* kind = i < layers ? bank->first : bank->second;
@@ -124,13 +130,18 @@ Result<std::vector<quant::NamedTensor>> unstack_banks(std::vector<quant::NamedTe
   return out;
 }
 
+}  // namespace
+
 Status set_parameters(std::vector<quant::NamedTensor> stacked, const std::string& where, model::Gpt& model) {
-  FAIRWAY_ASSIGN(auto tensors, unstack_banks(std::move(stacked), model.config().layers, where));
+  FAIRWAY_ASSIGN(auto tensors, unstack_banks(std::move(stacked), model, where));
   std::set<std::string> seen;
   for (const auto& t : tensors) {
     model::Parameter* p = model.find(t.spec.name);
     if (p == nullptr) return at_tensor(where, t.spec.name, "the model has no parameter of this name");
-    if (p->shape() != t.spec.shape) return wrong_shape(where, t, *p, model.config());
+    if (p->shape() != t.spec.shape) return wrong_shape(where, t, p->shape(), model.config());
+    if (const int64_t bad = quant::first_non_finite(t.values); bad >= 0) {
+      return at_tensor(where, t.spec.name, fmt::format("element {} is not finite", bad));
+    }
     if (!seen.insert(t.spec.name).second) return at_tensor(where, t.spec.name, "stands there twice");
   }
   for (const auto& p : model.parameters()) {

@@ -12,14 +12,10 @@
 
 namespace fairway::replay {
 
-/// Replaces the stacked matrices of the parallel-Muon scripts (qo_bank, kv_bank, mlp_up_bank, mlp_down_bank) by the matrices
-/// they stack: blocks.<i>.attn.c_q.weight ... Error kData: a bank whose slices do not fit model.layers.
-Result<std::vector<quant::NamedTensor>> unstack_banks(std::vector<quant::NamedTensor> tensors, int64_t layers,
-                                                      const std::string& where);
-
 /// Replaces every parameter by the tensor of the same name, rounded to the parameter's format; all must be there with the
-/// same shape, and nothing else. Heads that no export holds may be missing. Banks are unstacked. Errors (kData): name the
-/// tensor, and for a shape the key of the config that asks for another. After an error the model is as it was.
+/// same shape, finite, and nothing else. Heads that no export holds may be missing. The banks of the parallel-Muon scripts
+/// (qo_bank, kv_bank, mlp_up_bank, mlp_down_bank) are unstacked. Errors (kData): name the tensor, and for a shape the key of
+/// the config that asks for another. After an error the model is as it was.
 Status set_parameters(std::vector<quant::NamedTensor> tensors, const std::string& where, model::Gpt& model);
 
 /// set_parameters from a safetensors file.

@@ -345,6 +345,7 @@ Result<Submission> load_submission(const std::string& directory, const DataOverr
   Status eval;
   FAIRWAY_TRY(section("eval", false, [&](TableReader& t) {
     eval = read_eval(t, s.train.seq_len, s.eval);
+    s.eval.sgd.banks = s.optimizer.muon == optim::MuonKind::kParallel;
     if (s.eval.procedure == eval::ProcedureKind::kNeuralCache && !s.model.delta_layers.empty()) {
       t.fail("procedure", "\"neural_cache\" keeps keys and values, which the layers in model.delta_layers lack; remove one of the two");
     }

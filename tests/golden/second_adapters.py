@@ -81,6 +81,15 @@ class AdaptedModel(Model):
     def reset_adapters(self):
         self.tensors.update({n: list(v) for n, v in self.first.items()})
 
+    def linear(self, x, names, kind="linear"):
+        """The adapter of the head stands before its matrix on the tape, those of blocks after theirs."""
+        if kind != "logits" or (self.pass_, names[0]) not in self.adapters:
+            return super().linear(x, names, kind)
+        a, b = self.adapters[self.pass_, names[0]]
+        inner, = self.product(x, [a])
+        outer, = self.product(inner, [b])
+        return [self.plus(*self.product(x, names, kind), outer)]
+
     def added(self, x, y, name):
         y = super().added(x, y, name)
         if (self.pass_, name) not in self.adapters:

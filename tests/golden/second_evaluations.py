@@ -45,6 +45,7 @@ class Evaluation:
         """text: the bytes of fairway.toml, which `config` was read from; bytes_of(previous, token): section 18; container: the
         digest of the artifact's, if the weights come from one."""
         self.model, self.bytes_of = model, bytes_of
+        self.banks = config["optimizer"].get("muon") == "parallel"
         e = self.eval = dict(EVAL, **config.get("eval", {}))
         self.length, self.procedure = e.get("seq_len", config["train"]["seq_len"]), e["procedure"]
         self.ttt, self.lora = dict(TTT, **e.get("ttt", {})), dict(LORA, **e.get("lora", {}))
@@ -192,7 +193,9 @@ class Evaluation:
 
     def start_momentum(self):
         frozen = tuple("blocks.%d." % l for l in range(self.ttt["freeze_blocks"]))
-        self.trained = [n for n in self.model.weights if not n.startswith(frozen) and self.model.tensors[n]]
+        # Slices of banks keep training.
+        banks = s.MATRICES if self.banks else ()
+        self.trained = [n for n in self.model.weights if self.model.tensors[n] and (not n.startswith(frozen) or n.endswith(banks))]
         self.u = {n: [0.0] * len(self.model.tensors[n]) for n in self.trained}
 
     def learning_rate(self, index, count):

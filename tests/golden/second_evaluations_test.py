@@ -93,6 +93,7 @@ CASES = {
     "ttt": ttt("chunk_tokens = 15\nepochs = 2\nbatch_rows = 2\n"),
     "ttt, clipped and frozen": ttt("chunk_tokens = 19\nepochs = 1\ngrad_clip_norm = 0.1\nmomentum = 0.5\nfreeze_blocks = 1\n"
                                    "grad_chunk_tokens = 6\n", stride=3, more="temperature = 1.3\n"),
+    "ttt, frozen but for slices of banks": ttt("chunk_tokens = 19\nepochs = 1\nfreeze_blocks = 1\n", model=RICH, optimizer='muon = "parallel"\n'),
     "ttt, not clipped": ttt("chunk_tokens = 13\nepochs = 1\ngrad_clip_norm = 0.0\n", stride=6),
     "ttt, chunks too short for a row": ttt("chunk_tokens = 5\n"),
     "ttt, a chunk that only cut windows follow": ttt("chunk_tokens = 15\nepochs = 1\n", length=9, count=70),
@@ -212,7 +213,7 @@ def same(report, name, mine, nll, trace):
 
 def compare(report, binary, folder, name, case):
     tokens = case.get("tokens") or [(5 * t * t + 3 * t + t // 7) % systems.PIECES for t in range(case.get("count", 60))]
-    system = dict(model=case.get("model", PLAIN), seed=5, eval=case["eval"], numerics=case.get("numerics", ""))
+    system = dict(model=case.get("model", PLAIN), seed=5, eval=case["eval"], numerics=case.get("numerics", ""), optimizer=case.get("optimizer", ""))
     config = systems.write_submission(folder, system, case.get("quantization", "") + systems.DUMP, tokens)
     (folder / "t_val_000000.bin").write_bytes(systems.shard(tokens))
     model = AdaptedModel(config, 5)

@@ -159,7 +159,8 @@ class Parameters:
         return [bf16(fl32(value))] * n
 
     def stored_bf16(self, name):
-        return name == "smear_gate.gate.weight" or name in self.tables and self.cfg["tied_embed_dtype"] == "bf16"
+        projection = name == self.projections[0] and self.cfg["bigram_hash"] in ("affine_31", "xor_previous")
+        return self.cfg["tied_embed_dtype"] == "bf16" and (projection or name == "smear_gate.gate.weight" or name in self.tables)
 
     def rows(self, name):
         t, width = self.tensors[name], self.shapes[name][1]

@@ -403,12 +403,13 @@ class Model(Parameters):
         targets = [t for _, outputs in sequences for t in outputs]
         head = "tok_emb.weight" if c["tied_head"] else "lm_head.weight"
         nll = self.output(hidden, head, targets, None)
+        self.pass_ += 1     # further uses of the output matrix have no adapters
         for k in range(c["mtp_heads"] if training else 0):
             n = self.T - k - 1
             if n <= 0:
                 break
             where = [i for i in range(len(targets)) if i % self.T < n]
-            weight = fl32((c["mtp_weight"] / c["mtp_heads"]) * (self.T / n))
+            weight = fl32((fl32(c["mtp_weight"]) / c["mtp_heads"]) * (self.T / n))
             own, seen = "mtp_heads.%d.weight" % k, hidden
             if c["mtp_square"]:
                 seen, = self.linear(hidden, [own])

@@ -17,11 +17,11 @@ AVERAGES = dict(ema_decay=0.0, snapshot_every=0, snapshot_below=0.0, snapshot_fr
                 final_weights="last")
 
 
-def worker_gradients(model, gradients, limit, parallel):
+def worker_gradients(model, gradients, limit, rounded):
     """One worker's clipped gradients in units of 2^(E - 52) [27.10]."""
     _, e = math.frexp(limit)
     clipped = s.clip(list(gradients.values()), limit)
-    return e, {n: [round(math.ldexp(bf16(v) if parallel(n) else v, 52 - e)) for v in g] for n, g in zip(gradients, clipped)}
+    return e, {n: [round(math.ldexp(bf16(v) if rounded(n) else v, 52 - e)) for v in g] for n, g in zip(gradients, clipped)}
 
 
 class Trainer:
@@ -64,8 +64,9 @@ class Trainer:
             return dict(zip(model.tensors, s.clip([results[0][n] for n in model.tensors], self.opt["grad_clip_norm"])))
         total = {n: [0] * len(v) for n, v in model.tensors.items()}
         for r in results:
+            r = {n: [bf16(v) for v in g] if model.stored_bf16(n) else g for n, g in r.items()}
             e, units_of = worker_gradients(model, r, self.opt["grad_clip_norm"],
-                                           lambda n: self.opt["muon"] == "parallel" and self.by_muon(n))
+                                           lambda n: model.stored_bf16(n) or self.opt["muon"] == "parallel" and self.by_muon(n))
             for n, v in units_of.items():
                 total[n] = [a + b for a, b in zip(total[n], v)]
         return {n: [fl32(s.grid(a, e - 52) / float(workers)) for a in v] for n, v in total.items()}
@@ -90,7 +91,8 @@ class Trainer:
                 w[i] = fl32(fl32(w[i] * a) - fl32(fl32(lr * shape) * bf16(x)))
                 continue
             update = fl32(fl32(lr) * bf16(fl32(bf16(x) * fl32(shape))))
-            w[i] = fl32(fl32(w[i] - update) * a) if o["muon_wd_order"] == "after" else fl32(fl32(w[i] * a) - update)
+            new = fl32(fl32(w[i] - update) * a) if o["muon_wd_order"] == "after" else fl32(fl32(w[i] * a) - update)
+            w[i] = bf16(new) if self.model.stored_bf16(name) else new
 
     def step(self, tokens, k, lam):
         model, o = self.model, self.opt
@@ -105,6 +107,8 @@ class Trainer:
             w = model.tensors[n]
             if self.by_muon(n):
                 self.muon(n, g, lam, mu)
+                continue
+            if n == "blocks.0.attn.vr_lambda":
                 continue
             lora = n.startswith("lora_adapters.")
             base = (o["tied_embed_lr"] if n in model.tables else o["head_lr"] if n == "lm_head.weight" else o["lora_lr"] if lora

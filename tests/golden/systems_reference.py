@@ -444,8 +444,8 @@ class Optimizer:
             return {n: g * factor for n, g in gradients.items()}
         return gradients
 
-    def step(self, k, workers):
-        """workers: one dict of mean gradients per worker."""
+    def step(self, k, workers, untouched):
+        """workers: one dict of mean gradients per worker; untouched: parameters without any, which Adam skips."""
         o, parallel = self.o, self.o.get("muon", "standard") == "parallel"
         groups = {n: group_of(n, tuple(p.shape), o) for n, p in self.p.items()}
 
@@ -479,6 +479,8 @@ class Optimizer:
                     p.mul_(1 - lr * wd).sub_(lr * u)
                 else:
                     p.sub_(lr * u).mul_(1 - lr * wd)
+                continue
+            if name in untouched:
                 continue
             lr = {"tok": o["tied_embed_lr"], "scalar": o["scalar_lr"], "head": o.get("head_lr", 0.008), "lora": o.get("lora_lr", 0.01)}[group]
             m, v = self.state.setdefault(name, (torch.zeros_like(p), torch.zeros_like(p)))
@@ -533,12 +535,13 @@ def vectors(name, definition, system):
     parameters = {n: weight(n, s) for n, s in shapes(m).items()}
     for p in parameters.values():
         p.requires_grad_(True)
-    model = System(m, parameters)
+    model, untouched = System(m, parameters), set()
 
     def gradients(ids, targets):
         nll, extra = model.losses(ids, targets)
         (nll.sum() + extra * nll.numel()).backward()
         found = {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in parameters.items()}
+        untouched.update(n for n, p in parameters.items() if p.grad is None)
         for p in parameters.values():
             p.grad = None
         return nll.detach(), found
@@ -560,7 +563,7 @@ def vectors(name, definition, system):
             total += float(nll.double().sum())
         losses.append(total / ids.numel())
         with torch.no_grad():
-            optimizer.step(step, workers)
+            optimizer.step(step, workers, untouched)
     out["losses"] = torch.tensor(losses)
     write_safetensors(HERE / "vectors" / f"{name}.safetensors", out)
     print(f"{name}: {sum(p.numel() for p in parameters.values())} parameters, losses {losses[0]:.4f} ... {losses[-1]:.4f}")

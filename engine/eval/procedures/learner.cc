@@ -43,12 +43,13 @@ Error culprit(kernels::Executor& executor, Slots& slots, const Values& values) {
   return Error{Errc::kInternal, "--device cuda", "a failure did not repeat: this device does not compute the same twice"};
 }
 
-/// Parameters that train when those of blocks 0 .. frozen - 1 stay.
-std::vector<model::Parameter*> unfrozen(model::Gpt& model, int64_t frozen) {
+/// Parameters that train when those of blocks 0 .. freeze_blocks - 1 stay.
+std::vector<model::Parameter*> unfrozen(model::Gpt& model, const SgdConfig& config) {
   std::vector<model::Parameter*> list;
   for (auto& p : model.parameters()) {
     bool stays = false;
-    for (int64_t b = 0; b < frozen; ++b) stays = stays || p->name().starts_with(fmt::format("blocks.{}.", b));
+    for (int64_t b = 0; b < config.freeze_blocks; ++b) stays = stays || p->name().starts_with(fmt::format("blocks.{}.", b));
+    if (config.banks && p->group() == model::Group::kMatrix) stays = false;
     if (!stays && p->count() > 0) list.push_back(p.get());
   }
   return list;
@@ -96,7 +97,7 @@ std::vector<TrainingRows> cut_rows(std::span<const uint16_t> tokens, int64_t row
 }
 
 Sgd::Sgd(const SgdConfig& config, model::Gpt& model) : config_(config), executor_(model.tape().executor()) {
-  for (model::Parameter* p : unfrozen(model, config.freeze_blocks)) {
+  for (model::Parameter* p : unfrozen(model, config)) {
     Slot& s = slots_.emplace_back();
     s.parameter = p;
     place_gradient(s.gradient, *p, executor_);

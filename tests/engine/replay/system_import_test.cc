@@ -5,6 +5,8 @@
 /// depths are not.
 #include <gtest/gtest.h>
 
+#include <array>
+#include <limits>
 #include <map>
 
 #include "engine/base/file.h"
@@ -206,6 +208,39 @@ TEST_P(SystemImport, ATensorOfAnotherSizeIsRefusedWithTheKeyThatAsksForIt) {
     }
     EXPECT_EQ(*export_weights(model, s), *before) << c.to;
   }
+}
+
+TEST_P(SystemImport, ABankOfAnotherSizeIsNamedAsItStandsInTheFile) {
+  const System& system = GetParam();
+  if (system.stacked == 0) GTEST_SKIP() << "the script has no banks";
+  write(with_banks(state_dict(system), system.layers));
+  using Change = std::array<const char*, 3>;
+  for (const auto& [from, to, bank] : {Change{"mlp_hidden = 48", "mlp_hidden = 50", "_bank"}, Change{"kv_heads = 2", "kv_heads = 4", "kv_bank"}}) {
+    const auto s = load(test::replaced(small_config(system), from, to));
+    model::Gpt model(s.model);
+    const Status status = import_weights(path, model);
+    ASSERT_FALSE(status) << to;
+    for (const std::string& part : {std::string("model.") + to, std::string(bank), path}) {
+      EXPECT_NE(status.error().message().find(part), std::string::npos) << part << ": " << status.error().message();
+    }
+  }
+}
+
+TEST_P(SystemImport, AValueThatIsNotFiniteIsNamed) {
+  const System& system = GetParam();
+  auto tensors = state_dict(system);
+  tensors.back().values.back() = std::numeric_limits<float>::quiet_NaN();
+  write(tensors);
+  const auto s = load(small_config(system));
+  model::Gpt model(s.model);
+  model.initialise(1);
+  const auto before = export_weights(model, s);
+  const Status status = import_weights(path, model);
+  ASSERT_FALSE(status);
+  for (const std::string& part : {tensors.back().spec.name, std::string("not finite"), path}) {
+    EXPECT_NE(status.error().message().find(part), std::string::npos) << part << ": " << status.error().message();
+  }
+  EXPECT_EQ(*export_weights(model, s), *before);
 }
 
 TEST_P(SystemImport, AMissingAndAnUnknownTensorAreNamed) {
