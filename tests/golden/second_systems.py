@@ -375,7 +375,7 @@ class Model(Parameters):
         R, base = c["rope_dims"] or self.head_width, c["rope_base"]
         if 0 < c["rope_ntk_length"] < window:
             base = base * s.pow_64(window / c["rope_ntk_length"], R / (R - 2.0))
-        return s.rope_table(length, R, base, c["rope_inv_freq_dtype"] == "bf16" and not c["rope_ntk_length"])
+        return s.rope_table(length, R, base, c["rope_inv_freq_dtype"] == "bf16" and not 0 < c["rope_ntk_length"] < window)
 
     def forward(self, sequences, training, window=0):
         """sequences: (inputs, targets) of one length. Returns the nll of every token; rope sees a window of `window` tokens."""
@@ -430,7 +430,7 @@ class Model(Parameters):
         """Losses of the rows of `hidden`. Of a multi-token head the gradient is multiplied by `weight`, of the main loss rows
         before `counted_from` have none."""
         logits, = self.linear(hidden, [name], "logits")
-        losses = [s.cross_entropy(u, self.cfg["logit_softcap"], t) for u, t in zip(logits.rows, targets)]
+        losses = [s.cross_entropy(u, fl32(self.cfg["logit_softcap"]), t) for u, t in zip(logits.rows, targets)]
         if weight is None:
             self.logits, self.capped = logits.rows, [steps[0] for _, _, steps in losses]
 

@@ -88,10 +88,10 @@ class Trainer:
         w = self.model.tensors[name]
         for i, x in enumerate(v for row in u for v in row):
             if o["muon"] == "parallel":
-                w[i] = fl32(fl32(w[i] * a) - fl32(fl32(lr * shape) * bf16(x)))
-                continue
-            update = fl32(fl32(lr) * bf16(fl32(bf16(x) * fl32(shape))))
-            new = fl32(fl32(w[i] - update) * a) if o["muon_wd_order"] == "after" else fl32(fl32(w[i] * a) - update)
+                new = fl32(fl32(w[i] * a) - fl32(fl32(lr * shape) * bf16(x)))
+            else:
+                update = fl32(fl32(lr) * bf16(fl32(bf16(x) * fl32(shape))))
+                new = fl32(fl32(w[i] - update) * a) if o["muon_wd_order"] == "after" else fl32(fl32(w[i] * a) - update)
             w[i] = bf16(new) if self.model.stored_bf16(name) else new
 
     def step(self, tokens, k, lam):
