@@ -50,7 +50,7 @@ def model(rng):
     if some(rng, 0.3):
         m["loops"] = rng.randint(2, 3)
         if some(rng):
-            m["loop_lora_rank"] = rng.randint(1, 3)
+            m["loop_lora_rank"] = rng.randint(1, min(3, width))
     elif some(rng):
         m["value_residual"] = True
     if depth > 2 and some(rng):
