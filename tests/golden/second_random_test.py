@@ -109,7 +109,7 @@ def evaluation(rng):
     temperature = "temperature = %r\n" % odd(rng, 0.6, 1.5) if some(rng) else ""
     steps = dict(chunk_tokens=rng.randint(length, 25), epochs=rng.randint(1, 2), grad_clip_norm=rng.choice([0.0, odd(rng, 0.05, 2)]),
                  momentum=odd(rng, 0, 0.95), freeze_blocks=rng.randint(0, 2), batch_rows=rng.randint(1, 4))
-    lora = dict(rank=rng.randint(1, 3), chunk_tokens=rng.randint(1, 6), all_projections=some(rng), weight_decay=rng.choice([0.0, odd(rng, 0.01, 0.4)]),
+    lora = dict(rank=rng.randint(1, 3), chunk_tokens=rng.randint(1, min(6, length)), all_projections=some(rng), weight_decay=rng.choice([0.0, odd(rng, 0.01, 0.4)]),
                 beta1=odd(rng, 0.5, 0.95), beta2=odd(rng, 0.8, 0.999), lr=odd(rng, 0.01, 0.1), seed=rng.randint(0, 9))
     documents = evaluations.documents(*(rng.randint(1, 12) for _ in range(rng.randint(3, 6))))
     kind = rng.choice(["windows", "ttt", "lora", "phased", "cache", "ngram", "documents"])
