@@ -6,6 +6,11 @@
 
 namespace fairway::model {
 
+/// The error of a device that told of a failure and, watched, does not fail.
+inline Error failure_not_repeated() {
+  return {Errc::kInternal, "--device cuda", "a failure did not repeat: this device does not compute the same twice"};
+}
+
 /// Runs `work`, which must start from what it has not changed. If the executor tells afterwards that a value could not
 /// be used, once more with a look after every call; the error is then that of the CPU.
 template <class Work>
@@ -14,8 +19,7 @@ Status checked(kernels::Executor& executor, const Work& work) {
   if (executor.sound()) return status;
   executor.watch(true);
   FAIRWAY_TRY(work());
-  return Error{Errc::kInternal, "--device cuda",
-               "a failure did not repeat: this device does not compute the same twice"};
+  return failure_not_repeated();
 }
 
 }  // namespace fairway::model

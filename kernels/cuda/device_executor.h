@@ -73,13 +73,13 @@ class DeviceExecutor final : public kernels::Executor {
   }
 
   bool rms_norm(const float* x, int64_t rows, int64_t n, float* y, float* r) override {
-    return start(RmsNorm{x, rows, n, y, r, failure()});
+    return rows_of(rows, RmsNorm{x, n, y, r, failure()});
   }
   bool rms_norm_backward(const float* dy, const float* y, const float* r, int64_t rows, int64_t n, float* dx) override {
-    return start(RmsNormBackward{dy, y, r, rows, n, dx, failure()});
+    return rows_of(rows, RmsNormBackward{dy, y, r, n, dx, failure()});
   }
   bool row_dot(const float* a, const float* b, int64_t rows, int64_t n, float* out) override {
-    return start(RowDot{a, b, rows, n, out, failure()});
+    return rows_of(rows, RowDot{a, b, n, out, failure()});
   }
   bool cross_entropy(float* logits, int64_t rows, int64_t vocab, float cap, const uint16_t* targets, float* nll,
                      bool gradient) override {
@@ -171,38 +171,39 @@ class DeviceExecutor final : public kernels::Executor {
   }
   bool smear_tokens(const float* x, const float* w, const float* b, int64_t tokens, int64_t length, int64_t n,
                     float* gate, float* y) override {
-    return start(SmearTokens{x, w, b, tokens, length, n, gate, y, failure()});
+    return rows_of(tokens, SmearTokens{x, w, b, length, n, gate, y, failure()});
   }
   bool smear_tokens_backward(const float* dy, const float* x, const float* w, const float* gate, int64_t tokens,
                              int64_t length, int64_t n, float* dz, float* terms, float* dx) override {
-    return start(SmearTokensBackward{dy, x, w, gate, tokens, length, n, dz, terms, dx, failure()});
+    return rows_of(tokens, SmearTokensBackward{dy, x, w, gate, length, n, dz, terms, dx, failure()});
   }
   bool exclude_value(const kernels::ExclusiveShape& shape, const float* o, const float* v, float* unit, float* norm,
                      float* along, float* y) override {
-    return start(ExcludeValue{o, v, shape.tokens * shape.kv_heads, shape.heads / shape.kv_heads, shape.head_dim, unit,
-                              norm, along, y, failure()});
+    return rows_of(shape.tokens * shape.kv_heads,
+                   ExcludeValue{o, v, shape.heads / shape.kv_heads, shape.head_dim, unit, norm, along, y, failure()});
   }
   bool exclude_value_backward(const kernels::ExclusiveShape& shape, const float* dy, const float* o, const float* unit,
                               const float* norm, const float* along, float* d_o, float* dv) override {
-    return start(ExcludeValueBackward{dy, o, unit, norm, along, shape.tokens * shape.kv_heads,
-                                      shape.heads / shape.kv_heads, shape.head_dim, d_o, dv, failure()});
+    return rows_of(shape.tokens * shape.kv_heads,
+                   ExcludeValueBackward{dy, o, unit, norm, along, shape.heads / shape.kv_heads, shape.head_dim, d_o, dv,
+                                        failure()});
   }
   bool fake_quantise_rows(const float* w, int64_t rows, int64_t columns, ops::FakeForm form, float* out) override {
-    return start(FakeQuantiseRows{w, rows, columns, form, kernels::weight_of_largest(ops::kExportQuantile, columns),
-                                  out, failure()});
+    return rows_of(rows, FakeQuantiseRows{w, columns, form, kernels::weight_of_largest(ops::kExportQuantile, columns),
+                                          out, failure()});
   }
 
   bool unit_rows(const float* x, int64_t rows, int64_t n, float* y, float* norm) override {
-    return start(UnitRows{x, rows, n, y, norm, failure()});
+    return rows_of(rows, UnitRows{x, n, y, norm, failure()});
   }
   bool unit_rows_backward(const float* dy, const float* y, const float* norm, int64_t rows, int64_t n,
                           float* dx) override {
-    return start(UnitRowsBackward{dy, y, norm, rows, n, dx, failure()});
+    return rows_of(rows, UnitRowsBackward{dy, y, norm, n, dx, failure()});
   }
   bool unit_columns(float* x, int64_t rows, int64_t n) override {
     turned_.resize(static_cast<size_t>(rows * n));
     queue_.launch(TurnMatrices{x, 1, rows, n, turned_.data()});
-    queue_.launch(UnitRows{turned_.data(), n, rows, turned_.data(), nullptr, failure()});
+    queue_.launch(WarpRows<UnitRows>{n, {turned_.data(), rows, turned_.data(), nullptr, failure()}});
     return start(TurnMatrices{turned_.data(), 1, n, rows, x});
   }
   void interpolation_rates(const float* rate, float factor, int64_t n, float* step, float* rest,
@@ -288,21 +289,21 @@ class DeviceExecutor final : public kernels::Executor {
     elements(count, ParallelMuonUpdate{w, u, scaled_lr, decay});
   }
   bool sum_of_squares(std::span<const std::span<const float>> parts, double& total) override {
-    const auto rows_of = [&](std::span<const float> x) {
-      return SquareRows{x.data(), 1, static_cast<int64_t>(x.size()), nullptr, failure()};
+    const auto body_of = [&](std::span<const float> x) {
+      return SquareRows{x.data(), static_cast<int64_t>(x.size()), nullptr, failure()};
     };
     int64_t rows = 0;
-    for (std::span<const float> part : parts) rows += rows_of(part).rows_per_tensor();
+    for (std::span<const float> part : parts) rows += body_of(part).rows_per_tensor();
     squares_.resize(static_cast<size_t>(rows));
     int64_t at = 0;
     for (std::span<const float> part : parts) {
-      SquareRows body = rows_of(part);
+      SquareRows body = body_of(part);
       body.values = squares_.data() + at;
       at += body.rows_per_tensor();
-      queue_.launch(body);
+      queue_.launch(WarpRows<SquareRows>{body.rows_per_tensor(), body});
     }
     if (!sound()) return false;
-    queue_.launch(SquareTotals{squares_.data(), 1, rows, total_.data()});
+    queue_.launch(WarpRows<SquareTotals>{1, {squares_.data(), rows, total_.data()}});
     total_.download(&total);
     return true;
   }
@@ -323,6 +324,10 @@ class DeviceExecutor final : public kernels::Executor {
   bool start(const Body& body) {
     queue_.launch(body);
     return done();
+  }
+  template <class Row>
+  bool rows_of(int64_t count, const Row& row) {
+    return start(WarpRows<Row>{count, row});
   }
   template <class Element>
   void elements(int64_t count, const Element& element) {

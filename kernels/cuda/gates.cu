@@ -11,10 +11,10 @@ template void start(Device&, const Elements<SmearChannels<true>>&);
 template void start(Device&, const Elements<SmearGateTerms>&);
 template void start(Device&, const Elements<HeadGates>&);
 template void start(Device&, const Elements<SigmoidGradient>&);
-template void start(Device&, const SmearTokens&);
-template void start(Device&, const SmearTokensBackward&);
-template void start(Device&, const ExcludeValue&);
-template void start(Device&, const ExcludeValueBackward&);
-template void start(Device&, const FakeQuantiseRows&);
+template void start(Device&, const WarpRows<SmearTokens>&);
+template void start(Device&, const WarpRows<SmearTokensBackward>&);
+template void start(Device&, const WarpRows<ExcludeValue>&);
+template void start(Device&, const WarpRows<ExcludeValueBackward>&);
+template void start(Device&, const WarpRows<FakeQuantiseRows>&);
 
 }  // namespace fairway::cuda

@@ -19,12 +19,12 @@ struct NormScratch {
 /// Each of the `tensors` stacked tensors of `count` values at x divided by its norm + 1e-7.
 template <class Queue>
 void divide_by_norms(Queue& queue, float* x, int64_t tensors, int64_t count, NormScratch& s) {
-  SquareRows squares{x, tensors, count, nullptr, queue.failure()};
+  SquareRows squares{x, count, nullptr, queue.failure()};
   s.squares.resize(static_cast<size_t>(tensors * squares.rows_per_tensor()));
   s.totals.resize(static_cast<size_t>(tensors));
   squares.values = s.squares.data();
-  queue.launch(squares);
-  queue.launch(SquareTotals{s.squares.data(), tensors, squares.rows_per_tensor(), s.totals.data()});
+  queue.launch(WarpRows<SquareRows>{tensors * squares.rows_per_tensor(), squares});
+  queue.launch(WarpRows<SquareTotals>{tensors, {s.squares.data(), squares.rows_per_tensor(), s.totals.data()}});
   queue.launch(Elements<NewtonSchulzInput>{tensors * count, {x, s.totals.data(), count}});
 }
 

@@ -5,11 +5,11 @@
 
 namespace fairway::cuda {
 
-template void start(Device&, const RmsNorm&);
-template void start(Device&, const RmsNormBackward&);
-template void start(Device&, const RowDot&);
-template void start(Device&, const SquareRows&);
-template void start(Device&, const SquareTotals&);
+template void start(Device&, const WarpRows<RmsNorm>&);
+template void start(Device&, const WarpRows<RmsNormBackward>&);
+template void start(Device&, const WarpRows<RowDot>&);
+template void start(Device&, const WarpRows<SquareRows>&);
+template void start(Device&, const WarpRows<SquareTotals>&);
 template void start(Device&, const CrossEntropy&);
 template void start(Device&, const Elements<AddLoss>&);
 template void start(Device&, const AccumulateRows&);

@@ -4,7 +4,7 @@
 
 namespace fairway::cuda {
 
-template void start(Device&, const UnitRows&);
-template void start(Device&, const UnitRowsBackward&);
+template void start(Device&, const WarpRows<UnitRows>&);
+template void start(Device&, const WarpRows<UnitRowsBackward>&);
 
 }  // namespace fairway::cuda

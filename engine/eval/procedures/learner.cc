@@ -40,7 +40,7 @@ Error culprit(kernels::Executor& executor, Slots& slots, const Values& values) {
   for (auto& s : slots) {
     if (!executor.all_finite(values(s), s.parameter->count())) return not_finite(*s.parameter);
   }
-  return Error{Errc::kInternal, "--device cuda", "a failure did not repeat: this device does not compute the same twice"};
+  return model::failure_not_repeated();
 }
 
 /// Parameters that train when those of blocks 0 .. freeze_blocks - 1 stay.
@@ -54,10 +54,6 @@ std::vector<model::Parameter*> unfrozen(model::Gpt& model, const SgdConfig& conf
   }
   return list;
 }
-
-}  // namespace
-
-namespace {
 
 Status add_chunks(model::Gpt& model, std::span<const TrainingRows> chunks) {
   clear_gradients(model);

@@ -11,7 +11,7 @@
 
 namespace fairway::cuda {
 
-/// kernels::sigmoid_gates. An Element of Elements, like all before SmearTokens.
+/// kernels::sigmoid_gates. An Element of Elements, like all before SmearTokens; the others are Rows of WarpRows.
 struct SigmoidGates {
   const float* z;
   float *s, *rest;
@@ -73,22 +73,14 @@ struct SigmoidGradient {
   }
 };
 
-/// kernels::smear_tokens: one warp per token.
+/// kernels::smear_tokens, by token.
 struct SmearTokens {
-  static constexpr int kThreads = kRowThreads;
-  using Shared = NoShared;
   const float *x, *w, *b;
-  int64_t tokens, length, n;
+  int64_t length, n;
   float *gate, *y;
   uint32_t* failure;
-
-  FAIRWAY_HD_MEMBER int64_t blocks() const { return row_blocks(tokens); }
-
   template <class G>
-  FAIRWAY_BODY void operator()(G& g) const {
-    const int64_t t = g.block() * kRowsPerBlock + g.thread() / kWarp;
-    if (t >= tokens) return;
-    const int lane = g.thread() % kWarp;
+  FAIRWAY_BODY void operator()(G& g, int64_t t, int lane) const {
     const float* row = x + t * n;
     float dot = 0.0f;
     if (!warp_dot(g, w, row, ops::kSmearChannels, failure, dot)) return;
@@ -102,22 +94,14 @@ struct SmearTokens {
   }
 };
 
-/// kernels::smear_tokens_backward: one warp per token.
+/// kernels::smear_tokens_backward, by token.
 struct SmearTokensBackward {
-  static constexpr int kThreads = kRowThreads;
-  using Shared = NoShared;
   const float *dy, *x, *w, *gate;
-  int64_t tokens, length, n;
+  int64_t length, n;
   float *dz, *terms, *dx;
   uint32_t* failure;
-
-  FAIRWAY_HD_MEMBER int64_t blocks() const { return row_blocks(tokens); }
-
   template <class G>
-  FAIRWAY_BODY void operator()(G& g) const {
-    const int64_t t = g.block() * kRowsPerBlock + g.thread() / kWarp;
-    if (t >= tokens) return;
-    const int lane = g.thread() % kWarp;
+  FAIRWAY_BODY void operator()(G& g, int64_t t, int lane) const {
     const float* row = dy + t * n;
     // A first token has no predecessor that its gate could let through.
     float of_gate = 0.0f;
@@ -138,23 +122,15 @@ struct SmearTokensBackward {
   }
 };
 
-/// kernels::exclude_value: one warp per token and key head. A lane goes back to the elements of `unit` that it wrote
+/// kernels::exclude_value, by token and key head. A lane goes back to the elements of `unit` that it wrote
 /// itself, so nothing orders the lanes.
 struct ExcludeValue {
-  static constexpr int kThreads = kRowThreads;
-  using Shared = NoShared;
   const float *o, *v;
-  int64_t rows, group, n;  ///< rows: tokens * kv_heads
+  int64_t group, n;
   float *unit, *norm, *along, *y;
   uint32_t* failure;
-
-  FAIRWAY_HD_MEMBER int64_t blocks() const { return row_blocks(rows); }
-
   template <class G>
-  FAIRWAY_BODY void operator()(G& g) const {
-    const int64_t row = g.block() * kRowsPerBlock + g.thread() / kWarp;
-    if (row >= rows) return;
-    const int lane = g.thread() % kWarp;
+  FAIRWAY_BODY void operator()(G& g, int64_t row, int lane) const {
     const float* value = v + row * n;
     float* u = unit + row * n;
     float square = 0.0f;
@@ -174,20 +150,12 @@ struct ExcludeValue {
 
 /// kernels::exclude_value_backward; dv holds the gradient of the unit vector in between.
 struct ExcludeValueBackward {
-  static constexpr int kThreads = kRowThreads;
-  using Shared = NoShared;
   const float *dy, *o, *unit, *norm, *along;
-  int64_t rows, group, n;
+  int64_t group, n;
   float *d_o, *dv;
   uint32_t* failure;
-
-  FAIRWAY_HD_MEMBER int64_t blocks() const { return row_blocks(rows); }
-
   template <class G>
-  FAIRWAY_BODY void operator()(G& g) const {
-    const int64_t row = g.block() * kRowsPerBlock + g.thread() / kWarp;
-    if (row >= rows) return;
-    const int lane = g.thread() % kWarp;
+  FAIRWAY_BODY void operator()(G& g, int64_t row, int lane) const {
     const float* u = unit + row * n;
     float gradient_along[ops::kMaxAttentionGroup];
     const auto term = [&](int64_t h, int64_t d, float of_head) {
@@ -234,24 +202,16 @@ FAIRWAY_BODY void warp_two_largest(G& g, uint32_t& first, uint32_t& second) {
   }
 }
 
-/// kernels::fake_quantise_rows: one warp per row. The quantile lies between the two largest magnitudes.
+/// kernels::fake_quantise_rows. The quantile lies between the two largest magnitudes.
 struct FakeQuantiseRows {
-  static constexpr int kThreads = kRowThreads;
-  using Shared = NoShared;
   const float* w;
-  int64_t rows, n;
+  int64_t n;
   ops::FakeForm form;
   float weight;  ///< kernels::weight_of_largest
   float* out;
   uint32_t* failure;
-
-  FAIRWAY_HD_MEMBER int64_t blocks() const { return row_blocks(rows); }
-
   template <class G>
-  FAIRWAY_BODY void operator()(G& g) const {
-    const int64_t row = g.block() * kRowsPerBlock + g.thread() / kWarp;
-    if (row >= rows) return;
-    const int lane = g.thread() % kWarp;
+  FAIRWAY_BODY void operator()(G& g, int64_t row, int lane) const {
     const auto input = [&](int64_t c) { return ops::fake_input(form, g.load(w + row * n + c)); };
     uint32_t first = 0, second = 0;
     for (int64_t c = lane; c < n; c += kWarp) {

@@ -13,8 +13,22 @@ namespace fairway::cuda {
 
 constexpr int kRowThreads = 256, kRowsPerBlock = kRowThreads / kWarp;
 
-/// Blocks of one warp per row.
-FAIRWAY_HD int64_t row_blocks(int64_t rows) { return (rows + kRowsPerBlock - 1) / kRowsPerBlock; }
+/// row(g, r, lane) for every r < count, by one warp each.
+template <class Row>
+struct WarpRows {
+  static constexpr int kThreads = kRowThreads;
+  using Shared = NoShared;
+  int64_t count;
+  Row row;
+
+  FAIRWAY_HD_MEMBER int64_t blocks() const { return (count + kRowsPerBlock - 1) / kRowsPerBlock; }
+
+  template <class G>
+  FAIRWAY_BODY void operator()(G& g) const {
+    const int64_t r = g.block() * kRowsPerBlock + g.thread() / kWarp;
+    if (r < count) row(g, r, g.thread() % kWarp);
+  }
+};
 
 /// The largest of the lanes' magnitudes, as bits, in every lane of a warp; false, reported, if it is not finite.
 template <class G>
@@ -66,26 +80,18 @@ FAIRWAY_BODY bool warp_dot(G& g, const float* a, const float* b, int64_t n, uint
   return true;
 }
 
-/// kernels::rms_norm: one warp per row.
+/// kernels::rms_norm. A Row of WarpRows, like all before CrossEntropy.
 struct RmsNorm {
-  static constexpr int kThreads = kRowThreads;
-  using Shared = NoShared;
   const float* x;
-  int64_t rows, n;
+  int64_t n;
   float *y, *r;
   uint32_t* failure;
-
-  FAIRWAY_HD_MEMBER int64_t blocks() const { return row_blocks(rows); }
-
   template <class G>
-  FAIRWAY_BODY void operator()(G& g) const {
-    const int64_t row = g.block() * kRowsPerBlock + g.thread() / kWarp;
-    if (row >= rows) return;
+  FAIRWAY_BODY void operator()(G& g, int64_t row, int lane) const {
     const float* in = x + row * n;
     int32_t e = 0;
     if (!row_exponent(g, in, n, failure, e)) return;
     const float factor = ops::rms_norm_scale(row_integer_dot(g, in, e, in, e, n), e, n);
-    const int lane = g.thread() % kWarp;
     if (lane == 0) g.store(r + row, factor);
     for (int64_t i = lane; i < n; i += kWarp) g.store(y + row * n + i, ops::scaled(g.load(in + i), factor));
   }
@@ -93,25 +99,18 @@ struct RmsNorm {
 
 /// kernels::rms_norm_backward.
 struct RmsNormBackward {
-  static constexpr int kThreads = kRowThreads;
-  using Shared = NoShared;
   const float *dy, *y, *r;
-  int64_t rows, n;
+  int64_t n;
   float* dx;
   uint32_t* failure;
-
-  FAIRWAY_HD_MEMBER int64_t blocks() const { return row_blocks(rows); }
-
   template <class G>
-  FAIRWAY_BODY void operator()(G& g) const {
-    const int64_t row = g.block() * kRowsPerBlock + g.thread() / kWarp;
-    if (row >= rows) return;
+  FAIRWAY_BODY void operator()(G& g, int64_t row, int lane) const {
     const float *u = dy + row * n, *v = y + row * n;
     int32_t eu = 0, ev = 0;
     if (!row_exponent(g, u, n, failure, eu) || !row_exponent(g, v, n, failure, ev)) return;
     const float c = ops::rms_norm_projection(row_integer_dot(g, u, eu, v, ev, n), eu, ev, n);
     const float factor = g.load(r + row);
-    for (int64_t i = g.thread() % kWarp; i < n; i += kWarp) {
+    for (int64_t i = lane; i < n; i += kWarp) {
       g.store(dx + row * n + i, ops::rms_norm_gradient(g.load(u + i), g.load(v + i), c, factor));
     }
   }
@@ -119,68 +118,47 @@ struct RmsNormBackward {
 
 /// kernels::row_dot.
 struct RowDot {
-  static constexpr int kThreads = kRowThreads;
-  using Shared = NoShared;
   const float *a, *b;
-  int64_t rows, n;
+  int64_t n;
   float* out;
   uint32_t* failure;
-
-  FAIRWAY_HD_MEMBER int64_t blocks() const { return row_blocks(rows); }
-
   template <class G>
-  FAIRWAY_BODY void operator()(G& g) const {
-    const int64_t row = g.block() * kRowsPerBlock + g.thread() / kWarp;
-    if (row >= rows) return;
+  FAIRWAY_BODY void operator()(G& g, int64_t row, int lane) const {
     float dot = 0.0f;
     if (!warp_dot(g, a + row * n, b + row * n, n, failure, dot)) return;
-    if (g.thread() % kWarp == 0) g.store(out + row, dot);
+    if (lane == 0) g.store(out + row, dot);
   }
 };
 
-/// values[t * rows_per_tensor + r] = the sum of squares of row r of tensor t; `tensors` tensors of `count` values, one after the other. The last
-/// row of a tensor may be shorter.
+/// values[t * rows_per_tensor + r] = the sum of squares of row r of tensor t; r and t from the index of all rows;
+/// tensors of `count` values, one after the other. The last row of a tensor may be shorter.
 struct SquareRows {
-  static constexpr int kThreads = kRowThreads;
-  using Shared = NoShared;
   const float* x;
-  int64_t tensors, count;
+  int64_t count;
   double* values;
   uint32_t* failure;
 
   FAIRWAY_HD_MEMBER int64_t rows_per_tensor() const { return (count + ops::kSquareRow - 1) / ops::kSquareRow; }
-  FAIRWAY_HD_MEMBER int64_t blocks() const { return row_blocks(tensors * rows_per_tensor()); }
-
   template <class G>
-  FAIRWAY_BODY void operator()(G& g) const {
-    const int64_t index = g.block() * kRowsPerBlock + g.thread() / kWarp;
-    if (index >= tensors * rows_per_tensor()) return;
+  FAIRWAY_BODY void operator()(G& g, int64_t index, int lane) const {
     const int64_t tensor = index / rows_per_tensor(), first = index % rows_per_tensor() * ops::kSquareRow;
     const int64_t n = count - first < ops::kSquareRow ? count - first : ops::kSquareRow;
     const float* row = x + tensor * count + first;
     int32_t e = 0;
     if (!row_exponent(g, row, n, failure, e)) return;
     const int64_t sum = row_integer_dot(g, row, e, row, e, n);
-    if (g.thread() % kWarp == 0) g.store(values + index, ops::row_square(sum, e));
+    if (lane == 0) g.store(values + index, ops::row_square(sum, e));
   }
 };
 
-/// totals[t] = the sum of `rows` values on a grid of 2^-40 of the largest; 0 if all are. One warp per tensor.
+/// totals[t] = the sum of `rows` values on a grid of 2^-40 of the largest; 0 if all are. A tensor is a Row.
 struct SquareTotals {
-  static constexpr int kThreads = kRowThreads;
-  using Shared = NoShared;
   const double* values;
-  int64_t tensors, rows;
+  int64_t rows;
   double* totals;
-
-  FAIRWAY_HD_MEMBER int64_t blocks() const { return row_blocks(tensors); }
-
   template <class G>
-  FAIRWAY_BODY void operator()(G& g) const {
-    const int64_t tensor = g.block() * kRowsPerBlock + g.thread() / kWarp;
-    if (tensor >= tensors) return;
+  FAIRWAY_BODY void operator()(G& g, int64_t tensor, int lane) const {
     const double* v = values + tensor * rows;
-    const int lane = g.thread() % kWarp;
     // Bits of values that are not negative are ordered like the values.
     uint64_t max = 0;
     for (int64_t i = lane; i < rows; i += kWarp) {

@@ -1,4 +1,4 @@
-/// Vectors of length one: kernels/unit_vectors.h.
+/// Vectors of length one: kernels/unit_vectors.h. Both are Rows of WarpRows.
 #pragma once
 
 #include "kernels/cuda/bodies/rows.h"
@@ -6,22 +6,14 @@
 
 namespace fairway::cuda {
 
-/// kernels::unit_rows: one warp per row. A lane writes the elements that it read itself, so y may be x.
+/// kernels::unit_rows. A lane writes the elements that it read itself, so y may be x.
 struct UnitRows {
-  static constexpr int kThreads = kRowThreads;
-  using Shared = NoShared;
   const float* x;
-  int64_t rows, n;
+  int64_t n;
   float *y, *norm;  ///< norm may be null
   uint32_t* failure;
-
-  FAIRWAY_HD_MEMBER int64_t blocks() const { return row_blocks(rows); }
-
   template <class G>
-  FAIRWAY_BODY void operator()(G& g) const {
-    const int64_t row = g.block() * kRowsPerBlock + g.thread() / kWarp;
-    if (row >= rows) return;
-    const int lane = g.thread() % kWarp;
+  FAIRWAY_BODY void operator()(G& g, int64_t row, int lane) const {
     const float* in = x + row * n;
     float square = 0.0f;
     if (!warp_dot(g, in, in, n, failure, square)) return;
@@ -33,24 +25,17 @@ struct UnitRows {
 
 /// kernels::unit_rows_backward; dx may be dy.
 struct UnitRowsBackward {
-  static constexpr int kThreads = kRowThreads;
-  using Shared = NoShared;
   const float *dy, *y, *norm;
-  int64_t rows, n;
+  int64_t n;
   float* dx;
   uint32_t* failure;
-
-  FAIRWAY_HD_MEMBER int64_t blocks() const { return row_blocks(rows); }
-
   template <class G>
-  FAIRWAY_BODY void operator()(G& g) const {
-    const int64_t row = g.block() * kRowsPerBlock + g.thread() / kWarp;
-    if (row >= rows) return;
+  FAIRWAY_BODY void operator()(G& g, int64_t row, int lane) const {
     const float *gradient = dy + row * n, *unit = y + row * n;
     float along = 0.0f;
     if (!warp_dot(g, gradient, unit, n, failure, along)) return;
     const float length = g.load(norm + row);
-    for (int64_t c = g.thread() % kWarp; c < n; c += kWarp)
+    for (int64_t c = lane; c < n; c += kWarp)
       g.store(dx + row * n + c, ops::value_gradient(g.load(gradient + c), along, g.load(unit + c), length));
   }
 };

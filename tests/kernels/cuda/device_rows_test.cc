@@ -35,9 +35,10 @@ TEST_F(DeviceRowsOnGpu, NormsAndDotsGiveTheBitsOfTheCpu) {
     ASSERT_TRUE(kernels::row_dot(x.data(), dy.data(), rows, n, dot.data()));
     auto in = upload(x), gradient = upload(dy);
     auto out = room<float>(rows * n), factor = room<float>(rows), back = room<float>(rows * n), dots = room<float>(rows);
-    start(device(), RmsNorm{in.data(), rows, n, out.data(), factor.data(), device().failure()});
-    start(device(), RmsNormBackward{gradient.data(), out.data(), factor.data(), rows, n, back.data(), device().failure()});
-    start(device(), RowDot{in.data(), gradient.data(), rows, n, dots.data(), device().failure()});
+    start(device(), WarpRows<RmsNorm>{rows, {in.data(), n, out.data(), factor.data(), device().failure()}});
+    start(device(), WarpRows<RmsNormBackward>{
+                        rows, {gradient.data(), out.data(), factor.data(), n, back.data(), device().failure()}});
+    start(device(), WarpRows<RowDot>{rows, {in.data(), gradient.data(), n, dots.data(), device().failure()}});
     EXPECT_TRUE(test::same_bits(y, download(out)) && test::same_bits(r, download(factor)));
     EXPECT_TRUE(test::same_bits(dx, download(back)));
     EXPECT_TRUE(test::same_bits(dot, download(dots)));

@@ -62,10 +62,11 @@ TEST(DeviceGates, TheGateOfATokenGivesTheBitsOfTheCpu) {
     Simulation s(19);
     uint32_t* flag = s.inout(failure);
     const float *in = s.input(x), *weights = s.input(w);
-    launch(s, SmearTokens{in, weights, s.input(b), tokens, length, n, s.output(gate), s.output(y), flag});
+    launch(s, WarpRows<SmearTokens>{tokens, {in, weights, s.input(b), length, n, s.output(gate), s.output(y), flag}});
     EXPECT_TRUE(test::same_bits(egate, gate) && test::same_bits(ey, y)) << tokens;
-    launch(s, SmearTokensBackward{s.input(dy), in, weights, gate.data(), tokens, length, n, s.output(dz),
-                                  s.output(terms), s.output(dx), flag});
+    launch(s, WarpRows<SmearTokensBackward>{tokens,
+                                            {s.input(dy), in, weights, gate.data(), length, n, s.output(dz),
+                                             s.output(terms), s.output(dx), flag}});
     EXPECT_TRUE(test::same_bits(edz, dz) && test::same_bits(eterms, terms)) << tokens;
     EXPECT_TRUE(test::same_bits(edx, dx)) << tokens;
     EXPECT_EQ(failure[0], 0u);
@@ -92,12 +93,14 @@ TEST(DeviceGates, ExclusiveAttentionGivesTheBitsOfTheCpu) {
     Simulation s(8);
     uint32_t* flag = s.inout(failure);
     const float* in = s.input(o);
-    launch(s, ExcludeValue{in, s.input(v), tokens * kv_heads, heads / kv_heads, n, s.output(unit), s.output(norm),
-                           s.output(along), s.output(y), flag});
+    launch(s, WarpRows<ExcludeValue>{tokens * kv_heads,
+                                     {in, s.input(v), heads / kv_heads, n, s.output(unit), s.output(norm),
+                                      s.output(along), s.output(y), flag}});
     EXPECT_TRUE(test::same_bits(eunit, unit) && test::same_bits(enorm, norm) && test::same_bits(ealong, along) &&
                 test::same_bits(ey, y));
-    launch(s, ExcludeValueBackward{s.input(dy), in, unit.data(), norm.data(), along.data(), tokens * kv_heads,
-                                   heads / kv_heads, n, s.output(d_o), s.output(dv), flag});
+    launch(s, WarpRows<ExcludeValueBackward>{tokens * kv_heads,
+                                             {s.input(dy), in, unit.data(), norm.data(), along.data(), heads / kv_heads,
+                                              n, s.output(d_o), s.output(dv), flag}});
     EXPECT_TRUE(test::same_bits(ed_o, d_o)) << "d_o";
     EXPECT_TRUE(test::same_bits(edv, dv)) << "dv";
     EXPECT_EQ(failure[0], 0u);
@@ -111,12 +114,14 @@ TEST(DeviceGates, WhatIsNotFiniteIsReported) {
     std::vector<uint32_t> failure(1, 0);
     Simulation s(11);
     uint32_t* flag = s.inout(failure);
-    launch(s, ExcludeValue{s.input(o), s.input(v), 2, 1, 20, s.output(unit), s.output(norm), s.output(along),
-                           s.output(y), flag});
+    launch(s,
+           WarpRows<ExcludeValue>{
+               2, {s.input(o), s.input(v), 1, 20, s.output(unit), s.output(norm), s.output(along), s.output(y), flag}});
     EXPECT_EQ(failure[0], static_cast<uint32_t>(kNotFinite));
     failure[0] = 0;
-    launch(s, FakeQuantiseRows{bad == 0 ? o.data() : v.data(), 2, 20, ops::FakeForm::kInt8Row,
-                               kernels::weight_of_largest(ops::kExportQuantile, 20), s.output(out), flag});
+    launch(s, WarpRows<FakeQuantiseRows>{2,
+                                         {bad == 0 ? o.data() : v.data(), 20, ops::FakeForm::kInt8Row,
+                                          kernels::weight_of_largest(ops::kExportQuantile, 20), s.output(out), flag}});
     EXPECT_EQ(failure[0], static_cast<uint32_t>(kNotFinite));
   }
 }
@@ -131,8 +136,9 @@ TEST(DeviceGates, FakeQuantisationGivesTheBitsOfTheCpu) {
     for (auto form : {ops::FakeForm::kInt6Row, ops::FakeForm::kInt6RowMax, ops::FakeForm::kInt8Row}) {
       std::vector<uint32_t> failure(1, 0);
       Simulation s(13);
-      launch(s, FakeQuantiseRows{s.input(w), rows, n, form, kernels::weight_of_largest(ops::kExportQuantile, n),
-                                 s.output(out), s.inout(failure)});
+      launch(s, WarpRows<FakeQuantiseRows>{rows,
+                                           {s.input(w), n, form, kernels::weight_of_largest(ops::kExportQuantile, n),
+                                            s.output(out), s.inout(failure)}});
       ASSERT_TRUE(kernels::fake_quantise_rows(w.data(), rows, n, form, expected.data()));
       EXPECT_TRUE(test::same_bits(expected, out)) << rows << " x " << n << " form " << static_cast<int>(form);
       EXPECT_EQ(failure[0], 0u);
@@ -146,8 +152,9 @@ TEST(DeviceGates, AWeightThatIsInfiniteInBfloat16IsReported) {
   for (auto form : {ops::FakeForm::kInt6Row, ops::FakeForm::kInt8Row}) {
     std::vector<uint32_t> failure(1, 0);
     Simulation s(14);
-    launch(s, FakeQuantiseRows{s.input(w), 1, 40, form, kernels::weight_of_largest(ops::kExportQuantile, 40),
-                               s.output(out), s.inout(failure)});
+    launch(s, WarpRows<FakeQuantiseRows>{1,
+                                         {s.input(w), 40, form, kernels::weight_of_largest(ops::kExportQuantile, 40),
+                                          s.output(out), s.inout(failure)}});
     const bool usable = kernels::fake_quantise_rows(w.data(), 1, 40, form, out.data());
     EXPECT_EQ(usable, form == ops::FakeForm::kInt8Row);
     EXPECT_EQ(failure[0], usable ? 0u : static_cast<uint32_t>(kNotFinite));

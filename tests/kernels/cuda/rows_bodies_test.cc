@@ -38,9 +38,9 @@ TEST(DeviceRows, NormsAndDotsGiveTheBitsOfTheCpu) {
     Simulation s(3);
     uint32_t* flag = s.inout(failure);
     const float *in = s.input(x), *gradient = s.input(dy);
-    launch(s, RmsNorm{in, rows, n, s.output(y), s.output(r), flag});
-    launch(s, RmsNormBackward{gradient, y.data(), r.data(), rows, n, s.output(dx), flag});
-    launch(s, RowDot{in, gradient, rows, n, s.output(dot), flag});
+    launch(s, WarpRows<RmsNorm>{rows, {in, n, s.output(y), s.output(r), flag}});
+    launch(s, WarpRows<RmsNormBackward>{rows, {gradient, y.data(), r.data(), n, s.output(dx), flag}});
+    launch(s, WarpRows<RowDot>{rows, {in, gradient, n, s.output(dot), flag}});
     EXPECT_EQ(failure[0], 0u);
     EXPECT_TRUE(test::same_bits(ey, y) && test::same_bits(er, r));
     EXPECT_TRUE(test::same_bits(edx, dx));
@@ -55,10 +55,10 @@ TEST(DeviceRows, ANormMayReplaceItsInputAndReportsWhatIsNotFinite) {
   Simulation s(5);
   uint32_t* flag = s.inout(failure);
   float* in_place = s.inout(x);
-  launch(s, RmsNorm{in_place, 5, 70, in_place, s.output(r), flag});
+  launch(s, WarpRows<RmsNorm>{5, {in_place, 70, in_place, s.output(r), flag}});
   EXPECT_TRUE(test::same_bits(expected, x));
   x[100] = num::float_of(0x7fc00001u);
-  launch(s, RmsNorm{in_place, 5, 70, in_place, r.data(), flag});
+  launch(s, WarpRows<RmsNorm>{5, {in_place, 70, in_place, r.data(), flag}});
   EXPECT_EQ(failure[0], static_cast<uint32_t>(kNotFinite));
 }
 
@@ -67,12 +67,13 @@ TEST(DeviceRows, SumsOfSquaresOfSeveralTensorsGiveTheBitsOfTheCpu) {
     constexpr int64_t kTensors = 3;
     Floats x = test::gaussian(static_cast<size_t>(kTensors * count), 6, 3.0f);
     std::fill_n(x.begin() + count, count, 0.0f);
-    const SquareRows body{nullptr, kTensors, count, nullptr, nullptr};
+    const SquareRows body{nullptr, count, nullptr, nullptr};
     std::vector<double> values(static_cast<size_t>(kTensors * body.rows_per_tensor())), totals(kTensors);
     std::vector<uint32_t> failure(1, 0);
     Simulation s(7);
-    launch(s, SquareRows{s.input(x), kTensors, count, s.output(values), s.inout(failure)});
-    launch(s, SquareTotals{values.data(), kTensors, body.rows_per_tensor(), s.output(totals)});
+    launch(s, WarpRows<SquareRows>{kTensors * body.rows_per_tensor(),
+                                   {s.input(x), count, s.output(values), s.inout(failure)}});
+    launch(s, WarpRows<SquareTotals>{kTensors, {values.data(), body.rows_per_tensor(), s.output(totals)}});
     for (int64_t t = 0; t < kTensors; ++t) {
       kernels::SumOfSquares squares;
       ASSERT_TRUE(squares.add({x.data() + t * count, static_cast<size_t>(count)}));
@@ -228,8 +229,8 @@ TEST(DeviceElements, NewtonSchulzDividesEachMatrixByItsOwnNorm) {
   std::vector<uint32_t> failure(1, 0);
   Simulation s(28);
   float* in = s.inout(x);
-  launch(s, SquareRows{in, kMatrices, kSize, s.output(values), s.inout(failure)});
-  launch(s, SquareTotals{values.data(), kMatrices, 2, s.output(totals)});
+  launch(s, WarpRows<SquareRows>{2 * kMatrices, {in, kSize, s.output(values), s.inout(failure)}});
+  launch(s, WarpRows<SquareTotals>{kMatrices, {values.data(), 2, s.output(totals)}});
   launch_elements(s, kMatrices * kSize, NewtonSchulzInput{in, totals.data(), kSize});
   EXPECT_TRUE(test::same_bits(expected, x));
 }

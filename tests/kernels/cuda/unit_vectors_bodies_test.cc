@@ -30,13 +30,13 @@ TEST(DeviceUnitVectors, RowsAndTheirGradientsGiveTheBitsOfTheCpu) {
     std::vector<uint32_t> failure(1, 0);
     Simulation s(3);
     uint32_t* flag = s.inout(failure);
-    launch(s, UnitRows{s.input(x), rows, n, s.output(y), s.output(norm), flag});
+    launch(s, WarpRows<UnitRows>{rows, {s.input(x), n, s.output(y), s.output(norm), flag}});
     EXPECT_TRUE(test::same_bits(ey, y) && test::same_bits(enorm, norm)) << rows << " x " << n;
-    launch(s, UnitRowsBackward{s.input(dy), y.data(), norm.data(), rows, n, s.output(dx), flag});
+    launch(s, WarpRows<UnitRowsBackward>{rows, {s.input(dy), y.data(), norm.data(), n, s.output(dx), flag}});
     EXPECT_TRUE(test::same_bits(edx, dx)) << rows << " x " << n;
     Floats in_place = x;
     float* p = s.inout(in_place);
-    launch(s, UnitRows{p, rows, n, p, nullptr, flag});
+    launch(s, WarpRows<UnitRows>{rows, {p, n, p, nullptr, flag}});
     EXPECT_TRUE(test::same_bits(ey, in_place)) << rows << " x " << n;
     EXPECT_EQ(failure[0], 0u);
   }
@@ -47,7 +47,7 @@ TEST(DeviceUnitVectors, WhatIsNotFiniteIsReported) {
   x[79] = num::float_of(num::kInfinityBits);
   std::vector<uint32_t> failure(1, 0);
   Simulation s(4);
-  launch(s, UnitRows{s.input(x), 2, 40, s.output(y), nullptr, s.inout(failure)});
+  launch(s, WarpRows<UnitRows>{2, {s.input(x), 40, s.output(y), nullptr, s.inout(failure)}});
   EXPECT_EQ(failure[0], static_cast<uint32_t>(kNotFinite));
   EXPECT_FALSE(kernels::unit_rows(x.data(), 2, 40, y.data(), nullptr));
 }
